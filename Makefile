@@ -1,0 +1,56 @@
+# Set-up, tests and the flow. `make help` tells what there is.
+PYTHON ?= python3
+VENV   ?= .venv
+MODEL  ?= econ_t
+BACKEND ?= open
+POINT  ?= models/$(MODEL)/point.toml
+STUDY  ?= models/$(MODEL)/study.toml
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+SET    ?=
+
+READY := $(VENV)/.ready
+RUN    = $(VENV)/bin/hlscape run $(POINT) --set hardware.backend=$(BACKEND) $(SET)
+STAGES := data pretrain train export convert csim rtl rtlsim landscape robustness
+
+.PHONY: help setup synth demo report test lint clean $(STAGES)
+
+help:
+	@echo 'make synth        the default design point of models/$$MODEL (econ_t) through the whole flow, with its report'
+	@echo 'make demo         the study of models/$$MODEL and its Pareto report'
+	@echo 'make test         all tests'
+	@echo 'make lint         ruff and mypy --strict'
+	@echo 'make STAGE        the flow up to a stage: $(STAGES)'
+	@echo 'make report       the report of the study from finished results'
+	@echo 'variables         MODEL=econ_t BACKEND=open POINT=file.toml SET="--set network.weight_bits=4" JOBS=2 VENV=.venv PYTHON=python3'
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo 'Python 3.11 to 3.13 is needed; set PYTHON=...'; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+synth: $(READY)
+	$(RUN)
+
+$(STAGES): $(READY)
+	$(RUN) --until $@
+
+demo: $(READY)
+	$(VENV)/bin/hlscape sweep $(STUDY) -j $(JOBS) --set hardware.backend=$(BACKEND) $(SET)
+
+report: $(READY)
+	$(VENV)/bin/hlscape report $(STUDY) --set hardware.backend=$(BACKEND) $(SET)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered --cov-fail-under=85
+
+lint: $(READY)
+	$(VENV)/bin/ruff check flow models tests
+	$(VENV)/bin/ruff format --check flow models tests
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

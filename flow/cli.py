@@ -1,0 +1,118 @@
+"""Commands; the only place that prints. Words and progress go to stderr, results to stdout."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flow.core.errors import FlowError
+
+STORE_HELP = "results are kept in .hlscape/ or $HLSCAPE_STORE; a stage whose inputs did not change is not run again"
+
+
+def store_root() -> Path:
+    """Return the folder of the store."""
+    return Path(os.environ.get("HLSCAPE_STORE") or ".hlscape").resolve()
+
+
+def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str, example: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=text, description=text, epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    return parser
+
+
+def _add_sets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. network.weight_bits=4"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="hlscape",
+        description="Take quantized networks from training to hardware, bit for bit, and put every score beside its cost.",
+        epilog="example:\n  hlscape run models/econ_t/point.toml\n" + STORE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = _add(
+        commands,
+        "run",
+        "take one design point through the flow",
+        "hlscape run models/econ_t/point.toml --set network.weight_bits=4 --until csim",
+    )
+    run.add_argument("point", metavar="POINT.toml")
+    run.add_argument("--until", metavar="STAGE", help="run this stage and what it needs, nothing else")
+    _add_sets(run)
+
+    sweep = _add(commands, "sweep", "run all design points of a study and write its report", "hlscape sweep models/econ_t/study.toml -j 2")
+    sweep.add_argument("study", metavar="STUDY.toml")
+    sweep.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="points at the same time (default: number of cores)")
+    _add_sets(sweep)
+
+    report = _add(commands, "report", "write the report of a study from what is in the store", "hlscape report models/econ_t/study.toml")
+    report.add_argument("study", metavar="STUDY", help="a study's or a point's TOML file")
+    _add_sets(report)
+
+    explain = _add(commands, "explain", "say which stages would run, and why", "hlscape explain models/econ_t/point.toml --set seed=1")
+    explain.add_argument("point", metavar="POINT.toml")
+    _add_sets(explain)
+
+    check = _add(commands, "check", "look at a QONNX file: layers, widths, scales, and whether it can be exact", "hlscape check model.onnx")
+    check.add_argument("onnx", metavar="MODEL.onnx")
+
+    _add(commands, "doctor", "tell which tools and packages are there", "hlscape doctor")
+
+    listing = _add(commands, "list", "list what can be chosen", "hlscape list regularizers")
+    listing.add_argument("what", choices=("models", "regularizers", "metrics", "perturbations", "backends", "repairs", "stages"))
+
+    gc = _add(commands, "gc", "remove results that no point refers to any more", "hlscape gc --dry-run")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+def say(text: str) -> None:
+    """Print words for a person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print a result."""
+    print(text, flush=True)
+
+
+def emit(document: object) -> None:
+    """Print the JSON document of a command."""
+    print(json.dumps(document, indent=1, sort_keys=True), flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0: done; 1: a stage failed (the report says which); 2: the request, the input or the installation is wrong, or it was
+        stopped from outside.
+    """
+    from flow import commands
+    from flow.core.sweep import stop_on_signal
+
+    args = build_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, stop_on_signal)
+    try:
+        return int(getattr(commands, f"command_{args.command}")(args))
+    except FlowError as error:
+        say(f"hlscape {args.command}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("\nStopped. Finished stages are kept; the same command goes on from there.")
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2

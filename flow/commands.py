@@ -1,0 +1,215 @@
+"""What each command does; `flow.cli` parses and prints."""
+
+import argparse
+import importlib.metadata
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from flow import cli, results
+from flow.config import DesignPoint, load_point, load_study
+from flow.core import explain as explaining
+from flow.core.errors import ConfigError, FlowError
+from flow.core.plan import order, run_point
+from flow.core.plugins import load, names
+from flow.core.state import Failure, State
+from flow.core.store import Store
+from flow.core.sweep import run_many
+from flow.core.tool import GXX, YOSYS
+from flow.model import model_names
+from flow.reporting.result import PointResult
+from flow.reporting.tables import study_table, terminal_table
+from flow.stages import IDS, all_stages, load_stage
+from flow.terminal import Progress
+
+REPORTS, PROJECTS = Path("reports"), Path("hls_projects")
+GROUPS = {
+    "regularizers": "regularizers",
+    "metrics": "landscape",
+    "perturbations": "robustness",
+    "backends": "synth",
+    "repairs": "quant.repairs",
+}
+
+
+def _store() -> Store:
+    return Store(cli.store_root())
+
+
+def command_run(args: argparse.Namespace) -> int:
+    """Take one point through the flow, then write its project and its report."""
+    point = load_point(Path(args.point), args.sets)
+    stages, store = order(all_stages(), args.until), _store()
+    cli.say(f"{point.name}: {len(stages)} stages, store {store.root}")
+    state = run_point(stages, point, store, Progress(cli.say))
+    if all(r.cached for r in state.results.values()):
+        cli.say("Nothing had to be done: every stage is in the store.")
+    command = results.run_command(args.point, args.sets)
+    result = results.point_result(point, state, store, command)
+    project = results.publish_project(PROJECTS / point.name, state, command)
+    page = None if args.until else results.publish_report(REPORTS / point.name, point.name, command, [result])
+    if args.json:
+        extra = {"point": point.name, "project": str(project or ""), "report": str(page or "")}
+        cli.emit(results.document([result], {point.name: state}, extra))
+    else:
+        cli.show(terminal_table(result))
+        _say_where(project, page)
+    return 1 if result.failures else 0
+
+
+def _say_where(project: Path | None, page: Path | None) -> None:
+    if project is not None:
+        cli.show(f"project: {project.resolve()}")
+    if page is not None:
+        cli.show(f"report:  {page.resolve()}")
+
+
+def command_sweep(args: argparse.Namespace) -> int:
+    """Run a study on several processes and write its report."""
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: at least one process is needed.")
+    study, points = load_study(Path(args.study), args.sets)
+    store = _store()
+    cli.say(f"{study.name}: {len(points)} points on {args.jobs} processes, store {store.root}")
+    progress = Progress(cli.say, many=True)
+    outcomes: dict[str, State | Failure] = {}
+    stages = all_stages()
+    for point, outcome in run_many(stages, points, store, args.jobs, progress):
+        outcomes[point.name] = outcome
+        verdict = outcome.message if isinstance(outcome, Failure) else "done" if not outcome.failures else "finished with failures"
+        cli.say(f"--- {len(outcomes)}/{len(points)} {point.name}: {verdict}")
+    states = {name: o for name, o in outcomes.items() if isinstance(o, State)}
+    if len(states) == len(points) and all(r.cached for s in states.values() for r in s.results.values()):
+        cli.say("Nothing had to be done: every stage is in the store.")
+    return _finish_study(args, study.name, points, outcomes, f"hlscape sweep {args.study}")
+
+
+def _finish_study(
+    args: argparse.Namespace, name: str, points: Sequence[DesignPoint], outcomes: dict[str, State | Failure], command: str
+) -> int:
+    store = _store()
+    if broken := {o.message for o in outcomes.values() if isinstance(o, Failure)}:
+        cli.say("Not every point could be run:\n  " + "\n  ".join(sorted(broken)))
+        if len(broken) == 1 and not any(isinstance(o, State) for o in outcomes.values()):
+            return 2
+    documents: list[PointResult] = []
+    for point in points:
+        outcome = outcomes[point.name]
+        reproduce = f"{command}  # point {point.name}"
+        if isinstance(outcome, Failure):
+            documents.append(results.request_failure(point, outcome, reproduce))
+        else:
+            documents.append(results.point_result(point, outcome, store, reproduce))
+            results.publish_project(PROJECTS / point.name, outcome, reproduce)
+    page = results.publish_report(REPORTS / name, name, command, documents)
+    if args.json:
+        states = {n: o for n, o in outcomes.items() if isinstance(o, State)}
+        cli.emit(results.document(documents, states, {"study": name, "report": str(page)}))
+    else:
+        cli.show(study_table(documents))
+        _say_where(None, page)
+    return 1 if any(d.failures for d in documents) else 0
+
+
+def command_report(args: argparse.Namespace) -> int:
+    """Write the report of a study from finished results only."""
+    path = Path(args.study)
+    try:
+        name, points = load_study(path, args.sets)
+        title = name.name
+        command = f"hlscape sweep {args.study}"
+    except ConfigError:
+        points = [load_point(path, args.sets)]
+        title, command = points[0].name, results.run_command(args.study, args.sets)
+    store, stages = _store(), order(all_stages())
+    outcomes: dict[str, State | Failure] = {}
+    for point in points:
+        missing = [stage for stage, verdict, _ in explaining.explain(stages, point, store) if verdict in ("will run", "depends")]
+        if missing:
+            outcomes[point.name] = Failure(
+                missing[0], "NotRun", f"{point.name} has not been run (next stage: {missing[0]}). Run: {command}"
+            )
+        else:
+            outcomes[point.name] = run_point(stages, point, store)
+    if not any(isinstance(o, State) for o in outcomes.values()):
+        raise ConfigError(f"{title}: no point of it has been run. Run: {command}")
+    return _finish_study(args, title, points, outcomes, command)
+
+
+def command_explain(args: argparse.Namespace) -> int:
+    """Say which stages would run, and why."""
+    point = load_point(Path(args.point), args.sets)
+    rows = explaining.explain(order(all_stages()), point, _store())
+    if args.json:
+        cli.emit({"point": point.name, "stages": {s: {"status": v, "reasons": r} for s, v, r in rows}})
+        return 0
+    for stage, verdict, reasons in rows:
+        cli.show(f"{stage:<11} {verdict:<13} {'; '.join(reasons)}".rstrip())
+    return 0
+
+
+def command_check(args: argparse.Namespace) -> int:
+    """Describe a QONNX file."""
+    from flow.twin.describe import describe
+
+    rows = describe(Path(args.onnx))
+    if args.json:
+        cli.emit({"layers": rows})
+        return 0
+    columns = list(rows[0])
+    table: list[dict[str, object]] = [dict(zip(columns, columns, strict=True)), *rows]
+    widths = [max(len(str(r.get(c, ""))) for r in table) for c in columns]
+    for row in table:
+        cli.show("  ".join(str(row.get(c, "")).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
+    cli.show("Every scale is a power of two; this network can be lowered bit for bit.")
+    return 0
+
+
+def command_doctor(args: argparse.Namespace) -> int:
+    """Tell which tools and packages are there."""
+    from flow.rtl.simulate import IVERILOG, VERILATOR
+
+    rows = []
+    for tool, needed in ((GXX, True), (YOSYS, True), (VERILATOR, True), (IVERILOG, False)):
+        try:
+            rows.append({"tool": tool.name, "version": tool.read_version(), "found": tool.argv()[-1], "ok": True, "needed": needed})
+        except FlowError as error:
+            rows.append({"tool": tool.name, "version": "", "found": str(error), "ok": False, "needed": needed})
+    for name in ("torch", "brevitas", "qonnx", "hls4ml", "alkaid", "onnx", "numpy"):
+        rows.append({"tool": name, "version": importlib.metadata.version(name), "found": "Python package", "ok": True, "needed": True})
+    free = shutil.disk_usage(Path.cwd()).free // 2**20
+    rows.append({"tool": "disk", "version": f"{free} MiB free", "found": str(cli.store_root()), "ok": free > 1024, "needed": True})
+    if args.json:
+        cli.emit({"tools": rows})
+    else:
+        for row in rows:
+            word = "ok" if row["ok"] else "MISSING" if row["needed"] else "absent"
+            cli.show(f"{word:<8} {row['tool']:<10} {row['version']:<16} {row['found']}")
+    return 0 if all(row["ok"] or not row["needed"] for row in rows) else 2
+
+
+def command_list(args: argparse.Namespace) -> int:
+    """List the choices of one kind."""
+    if args.what == "models":
+        rows = dict.fromkeys(model_names(), "")
+    elif args.what == "stages":
+        rows = {name: (load_stage(name).run.__doc__ or "").splitlines()[0] for name in IDS}
+    else:
+        group = GROUPS[args.what]
+        rows = {name: str(load(group, name).TITLE) for name in names(group)}
+    if args.json:
+        cli.emit({args.what: rows})
+        return 0
+    for name, title in rows.items():
+        cli.show(f"{name:<18} {title}".rstrip())
+    return 0
+
+
+def command_gc(args: argparse.Namespace) -> int:
+    """Remove what nothing refers to."""
+    count, size = explaining.collect_garbage(_store(), args.dry_run)
+    if args.json:
+        cli.emit({"folders": count, "bytes": size, "removed": not args.dry_run})
+    else:
+        cli.show(f"{'would remove' if args.dry_run else 'removed'} {count} folders, {size / 2**20:.1f} MiB")
+    return 0

@@ -1,0 +1,1 @@
+"""The kernel: stages, store, plan, tools. It moves results and makes none."""

@@ -1,0 +1,95 @@
+"""Say in words why a stage would run again, and clear out what nothing refers to."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flow.core import artifact
+from flow.core.errors import StoreError
+from flow.core.plan import index_file, key_document
+from flow.core.stage import Stage
+from flow.core.state import State
+from flow.core.store import Store
+
+if TYPE_CHECKING:
+    from flow.config import DesignPoint
+
+
+def differences(old: object, new: object, path: str = "") -> list[str]:
+    """Say in words how two key documents differ."""
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        section, _, rest = path.partition(".")
+        if section in ("code", "inputs", "sources"):
+            what = {"code": "code", "inputs": "input", "sources": "source"}[section]
+            verb = "is new" if old is None else "is gone" if new is None else "changed"
+            return [f"{what} {rest} {verb}"]
+        name = rest if section in ("config", "tools", "packages") else path
+        return [f"{name} {_short(old)} -> {_short(new)}"]
+    keys = dict.fromkeys([*old, *new])
+    return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}" if path else str(k))]
+
+
+def _short(value: object) -> str:
+    return "(none)" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def explain(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> list[tuple[str, str, list[str]]]:
+    """Tell for each stage whether it would run, and why, without running anything.
+
+    Returns:
+        ``(stage, verdict, reasons)``; the verdict is ``cached``, ``failed before``, ``will run`` or ``depends``: it reads the
+        output of a stage that will run, so whether it must run is known only then.
+    """
+    path = index_file(store, point.name)
+    last: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
+    state, pending, rows = State(), dict[str, str](), list[tuple[str, str, list[str]]]()
+    for stage in stages:
+        waits = [f"reads {name}, which {pending[name]} will write" for name in stage.reads if name in pending]
+        document = key_document(stage, point, {n: state.artifacts.get(n, "") for n in stage.reads if n not in pending})
+        key = artifact.text_digest(document)
+        found = None if waits else store.find(stage.id, key)
+        if found is not None:
+            folder = store.folder(stage.id, key) / "out"
+            state = state.add(found, {name: folder / name for name in found.artifacts})
+            message = [found.failure.message] if found.failure else []
+            rows.append((stage.id, "failed before" if found.failure else "cached", message))
+            continue
+        reasons = _reasons(store, stage, last.get(stage.id), document)
+        pending |= dict.fromkeys(stage.writes, stage.id)
+        rows.append((stage.id, "depends" if waits and not reasons else "will run", [*reasons, *waits]))
+    return rows
+
+
+def _reasons(store: Store, stage: Stage, last_key: str | None, document: dict[str, Any]) -> list[str]:
+    if last_key is None:
+        return ["it never ran for this point"]
+    old_path = store.folder(stage.id, last_key) / "key.json"
+    if not old_path.is_file():
+        return ["its last result is no longer in the store"]
+    old = json.loads(old_path.read_text())
+    known = {k: old["inputs"].get(k) for k in document["inputs"]}
+    return differences({**old, "inputs": known}, document)
+
+
+def collect_garbage(store: Store, dry_run: bool = False) -> tuple[int, int]:
+    """Remove results that no point's latest run refers to, and what killed runs left behind.
+
+    Returns:
+        How many folders, and how many bytes.
+
+    Raises:
+        StoreError: something is running.
+    """
+    if any((store.root / "locks").glob("*")):
+        raise StoreError(f"The store {store.root} is in use (there are locks in it). Wait until it is idle, or run again in a minute.")
+    keep = {(s, k) for p in (store.root / "points").glob("*.json") for s, k in json.loads(p.read_text()).items()}
+    folders = [p.parent for p in store.root.glob("*/*/result.json") if (p.parent.parent.name, p.parent.name) not in keep]
+    folders += list((store.root / "tmp").glob("*"))
+    size = sum(f.stat().st_size for folder in folders for f in folder.rglob("*") if f.is_file())
+    if not dry_run:
+        for folder in folders:
+            shutil.rmtree(folder)
+    return len(folders), size

@@ -1,0 +1,243 @@
+"""Order stages, compute their keys, run what is missing, and explain in words why."""
+
+import importlib.metadata
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from flow.core import artifact
+from flow.core.errors import ConfigError, FlowError, Undeclared
+from flow.core.stage import Job, Stage
+from flow.core.state import Failure, Result, State, failure_of
+from flow.core.store import FULL, Store, disk_errors, disk_full, free_bytes
+from flow.core.tool import Tool
+
+if TYPE_CHECKING:
+    from flow.config import DesignPoint
+
+FORMAT = 1  # of the store; a new number makes every old result unreachable
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show a person: a stage begins (`fraction` 0), goes on, or is done (`result`)."""
+
+    point: str
+    index: int
+    total: int
+    stage: str
+    fraction: float = 0.0
+    text: str = ""
+    seconds_left: float = 0.0
+    result: Result | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def order(stages: Iterable[Stage], until: str | None = None) -> list[Stage]:
+    """Sort stages so that each comes after those it reads from; keep what `until` needs.
+
+    Raises:
+        ConfigError: `until` is no stage, or an artifact has no writer.
+    """
+    left = list(stages)
+    known = {s.id: s for s in left}
+    writer = {name: s for s in left for name in s.writes}
+    if until is not None and until not in known:
+        raise ConfigError(f"'{until}' is not a stage. Stages: {', '.join(known)}.")
+    done: list[Stage] = []
+
+    def visit(stage: Stage) -> None:
+        if stage in done:
+            return
+        for name in stage.reads:
+            if name not in writer:
+                raise ConfigError(f"stage {stage.id} reads '{name}', which no stage writes.")
+            visit(writer[name])
+        done.append(stage)
+
+    for stage in [known[until]] if until else left:
+        visit(stage)
+    return done
+
+
+@cache
+def _version(tool: Tool) -> str:
+    return tool.read_version()
+
+
+def _dump(value: object) -> object:
+    """Return a configuration value as JSON, without the fields that are kept out of keys (paths)."""
+    if not isinstance(value, BaseModel):
+        return value
+    skip = {
+        n for n, f in type(value).model_fields.items() if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("key") is False
+    }
+    return value.model_dump(mode="json", exclude=skip)
+
+
+def key_document(stage: Stage, point: "DesignPoint", inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return everything that the result of a stage depends on.
+
+    Raises:
+        FlowError: a tool or a source is missing.
+    """
+    return {
+        "stage": stage.id,
+        "format": FORMAT,
+        "config": {name: _dump(getattr(point, name)) for name in stage.config},
+        "inputs": dict(inputs),
+        "code": artifact.code_digests(Path(stage.run.__code__.co_filename)),
+        "sources": {label: artifact.source_digest(path) for label, path in stage.sources(point).items()},
+        "tools": {tool.name: _version(tool) for tool in stage.tools},
+        "packages": {name: importlib.metadata.version(name) for name in stage.packages},
+    }
+
+
+def preflight(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> None:
+    """Find out before any work starts whether tools, sources and settings are fine.
+
+    Raises:
+        FlowError: the first thing that is missing or wrong.
+    """
+    known: dict[str, str] = {}
+    for stage in stages:
+        document = key_document(stage, point, {name: known.get(name, "") for name in stage.reads})
+        found = store.find(stage.id, artifact.text_digest(document))
+        if found is None:
+            stage.check(point)
+        else:
+            known |= found.artifacts
+
+
+def run_point(stages: Sequence[Stage], point: "DesignPoint", store: Store, listen: Listener = lambda event: None) -> State:
+    """Take a design point through `stages`, reusing every stored result.
+
+    A stage that fails does not stop those that do not depend on it.
+
+    Raises:
+        FlowError: what is wrong with the request itself, or may go away when it is tried again; nothing is stored of it.
+    """
+    preflight(stages, point, store)
+    with disk_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    if free_bytes(store.root) < FULL:
+        raise disk_full(store.root)
+    expected = [_expected_seconds(store, stage) for stage in stages]
+    state = State()
+    for index, stage in enumerate(stages):
+        left = sum(expected[index:])
+
+        def show(fraction: float = 0.0, text: str = "", result: Result | None = None, i: int = index, left: float = left) -> None:
+            rest = max(0.0, left - (1.0 if result else fraction) * expected[i])
+            listen(Event(point.name, i + 1, len(stages), stages[i].id, fraction, text, rest, result))
+
+        show()
+        result = _obtain(stage, point, store, state, show)
+        folder = store.folder(stage.id, result.key) / "out"
+        state = state.add(result, {name: folder / name for name in result.artifacts})
+        show(1.0, result=result)
+    _remember(store, point.name, state)
+    return state
+
+
+def _obtain(stage: Stage, point: "DesignPoint", store: Store, state: State, show: Callable[[float, str], None]) -> Result:
+    missing = [name for name in stage.reads if name not in state.paths]
+    if missing:
+        return Result(stage.id, "", "skipped")
+    document = key_document(stage, point, {name: state.artifacts[name] for name in stage.reads})
+    key = artifact.text_digest(document)
+    if (found := store.find(stage.id, key)) is not None:
+        return found
+    with store.lock(stage.id, key):
+        if (found := store.find(stage.id, key)) is not None:
+            return found
+        with store.workspace(stage.id, key) as folder, disk_errors(store.root):
+            return _execute(stage, point, store, state, show, folder, document)
+
+
+def _execute(
+    stage: Stage, point: "DesignPoint", store: Store, state: State, show: Callable[[float, str], None],
+    folder: Path, document: dict[str, Any],
+) -> Result:  # fmt: skip
+    key = artifact.text_digest(document)
+    scratch = store.scratch(stage.id, key)
+    scratch.mkdir(parents=True, exist_ok=True)
+    (folder / "key.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    out = folder / "out"
+    out.mkdir()
+    inputs = {name: state.paths[name] for name in stage.reads}
+    job = Job(stage, point, inputs, out, scratch, folder / "log.txt", folder / "replay.sh", show)
+    started = time.monotonic()
+    result = Result(stage.id, key, "ok")
+    try:
+        stage.run(job)
+        _check_declared(stage, job)
+    except Exception as error:
+        if free_bytes(store.root) < FULL:
+            raise disk_full(store.root) from error
+        if isinstance(error, FlowError) and error.usage:
+            raise
+        shutil.rmtree(out)
+        out.mkdir()
+        failure, lasting = _describe(stage, error)
+        result = replace(result, status="failed", failure=failure)
+        if not lasting:
+            return result
+    else:
+        result = replace(result, artifacts={name: artifact.digest(out / name) for name in stage.writes})
+    result = replace(result, metrics=dict(job.metrics), seconds=round(time.monotonic() - started, 3))
+    store.commit(folder, result)
+    return result
+
+
+def _describe(stage: Stage, error: Exception) -> tuple[Failure, bool]:
+    """Return what is told about an error, and whether it would come again and so is stored."""
+    if isinstance(error, FlowError):
+        return failure_of(stage.id, error), not error.transient
+    trace = traceback.extract_tb(error.__traceback__)[-1]
+    words = f"{type(error).__name__}: {error} (at {Path(trace.filename).name}:{trace.lineno}). A defect of hlscape or a library."
+    return Failure(stage.id, "Defect", words), False
+
+
+def _check_declared(stage: Stage, job: Job) -> None:
+    written = {p.name for p in job.out.iterdir()}
+    if written != set(stage.writes):
+        raise Undeclared(f"stage {stage.id} declares to write {sorted(stage.writes)} but wrote {sorted(written)}")
+    strange = [m for m in job.metrics if not any(fnmatch(m, pattern) for pattern in stage.measures)]
+    if strange:
+        raise Undeclared(f"stage {stage.id} measured {strange}, which it does not declare in `measures`")
+
+
+def _expected_seconds(store: Store, stage: Stage) -> float:
+    results = list((store.root / stage.id).glob("*/result.json"))
+    return Result.read(max(results, key=lambda p: p.stat().st_mtime)).seconds if results else stage.seconds
+
+
+def index_file(store: Store, name: str) -> Path:
+    """Return the file that holds the latest keys of a point."""
+    return store.root / "points" / f"{name}.json"
+
+
+def _remember(store: Store, name: str, state: State) -> None:
+    """Keep the latest keys of a point: what `explain` compares with and what `gc` keeps."""
+    path = index_file(store, name)
+    keys = json.loads(path.read_text()) if path.is_file() else {}
+    new = {**keys, **{r.stage: r.key for r in state.results.values() if r.key}}
+    if new == keys:
+        return
+    with disk_errors(store.root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{time.monotonic_ns()}.tmp")
+        temporary.write_text(json.dumps(new, indent=1, sort_keys=True) + "\n")
+        temporary.replace(path)

@@ -1,0 +1,100 @@
+"""Many design points in worker processes. hls4ml changes the working folder of its process, so threads would not do."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import Queue
+from queue import Empty
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from flow.core.errors import FlowError
+from flow.core.plan import Event, Listener, run_point
+from flow.core.stage import Stage
+from flow.core.state import Failure, State
+from flow.core.store import Store
+
+if TYPE_CHECKING:
+    from flow.config import DesignPoint
+
+
+def stop_on_signal(number: int, frame: FrameType | None) -> None:
+    """Signal handler: unwind like Ctrl-C, so that tools are killed and locks are released."""
+    raise KeyboardInterrupt
+
+
+_EVENTS: list["Queue[Event]"] = []  # of a worker process, set when it starts; a queue cannot be sent with a task
+
+
+def _start_worker(events: "Queue[Event]") -> None:
+    _EVENTS.append(events)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it sends SIGTERM
+    signal.signal(signal.SIGTERM, stop_on_signal)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State | Failure:
+    try:
+        return run_point(stages, point, store, _EVENTS[0].put)
+    except FlowError as error:
+        return Failure("", type(error).__name__, str(error))
+    except KeyboardInterrupt:
+        return Failure("", "Interrupted", "stopped")
+
+
+def run_many(
+    stages: Sequence[Stage], points: Sequence["DesignPoint"], store: Store, jobs: int, listen: Listener
+) -> Iterator[tuple["DesignPoint", State | Failure]]:
+    """Run points on `jobs` processes and yield each as it ends.
+
+    A point whose request itself is wrong comes as a `Failure`; it does not stop the others. Ctrl-C stops all workers.
+    """
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(events,))
+    futures = {pool.submit(_work, tuple(stages), point, store): point for point in points}
+    try:
+        yield from _collect(futures, events, listen)
+    except BaseException:
+        for process in list(pool._processes.values()):  # the pool has no public way to stop a running task
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _collect(
+    futures: "dict[Future[State | Failure], DesignPoint]", events: "Queue[Event]", listen: Listener
+) -> "Iterator[tuple[DesignPoint, State | Failure]]":
+    open_futures = set(futures)
+    while open_futures:
+        done, open_futures = wait(open_futures, timeout=0.2, return_when=FIRST_COMPLETED)
+        _drain(events, listen)
+        for future in done:
+            try:
+                yield futures[future], future.result()
+            except BrokenProcessPool:
+                yield (
+                    futures[future],
+                    Failure("", "WorkerDied", "The worker process was killed (out of memory?). Run again: finished stages are kept."),
+                )
+
+
+def _drain(events: "Queue[Event]", listen: Listener) -> None:
+    while True:
+        try:
+            listen(events.get_nowait())
+        except Empty:
+            return

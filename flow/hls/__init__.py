@@ -1,0 +1,1 @@
+"""hls4ml: conversion to Vitis HLS C++, and its C-simulation with g++."""

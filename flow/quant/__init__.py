@@ -1,0 +1,1 @@
+"""Quantized layers, calibration, training, and the export to QONNX."""

@@ -1,0 +1,1 @@
+"""Reports: terminal tables, Pareto fronts, records for machines and the page for a reviewer."""

@@ -1,0 +1,148 @@
+"""The HTML page: one file, no network, nothing of a user that is not escaped."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from flow.reporting.catalog import COSTS, plotted_scores
+from flow.reporting.checklist import checklist
+from flow.reporting.claim import Claim
+from flow.reporting.numbers import p_value, signed, significant
+from flow.reporting.page_points import PointView, Row, columns, point_view, reasons, rows
+from flow.reporting.panels import all_panels, ranked_scores
+from flow.reporting.result import PointResult
+from flow.reporting.svg import SHAPES, Drawing, Key, blend, draw
+from flow.reporting.verdict import verdict
+
+CLASSES = (
+    ("measured", "counted on data or in simulation; an interval where it was sampled"),
+    ("estimate", "computed from a formula or from numbers of another class, before any tool for the part has run"),
+    ("csynth", "what a high-level synthesis tool predicts for its C++"),
+    ("mapped", "counted after technology mapping to the cells of the part, before placement and routing"),
+    ("routed", "read from a placed and routed design"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The drawings of a score against one cost, and what a reader must know about them."""
+
+    score: str
+    cost: str
+    drawings: list[Drawing]
+    notes: list[str]
+
+
+def plot_key(results: list[PointResult]) -> Key:
+    """Give a colour to each weight width and a marker to each set of regularizers of the points that are ranked."""
+    ranked = [result for result in results if result.ranked]
+    bits = sorted({result.weight_bits for result in ranked}, key=lambda b: (b is None, b or 0))
+    names = sorted({result.regularizer for result in ranked}, key=lambda name: (name != "none", name))
+    return Key(bits, names, {result.name: number for number, result in enumerate(results)})
+
+
+def _figures(results: list[PointResult], ids: list[str], key: Key) -> list[Figure]:
+    return [
+        Figure(score, cost, [draw(panel, key) for panel in drawn], [*notes, *(n for panel in drawn for n in panel.notes)])
+        for score, by_cost in all_panels(results, ids).items()
+        for cost, (drawn, notes) in zip(COSTS, by_cost, strict=True)
+    ]  # fmt: skip
+
+
+def _facts(results: list[PointResult]) -> list[tuple[str, str]]:
+    hardware = [result.config.get("hardware", {}) for result in results]
+    parts = sorted({str(table["part"]) for table in hardware if "part" in table})
+    clocks = sorted({float(table["clock_ns"]) for table in hardware if "clock_ns" in table})
+    clock = ", ".join(f"{significant(ns, 3)} ns ({significant(1000 / ns, 3)} MHz)" for ns in clocks)
+    return [
+        ("Design points", str(len(results))),
+        ("Passed the exactness gate", f"{sum(result.exact for result in results)} of {len(results)}"),
+        ("FPGA part", ", ".join(parts) or "not given"),
+        ("Clock period", clock or "not given"),
+    ]
+
+
+def _versions(results: list[PointResult]) -> list[tuple[str, str]]:
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for tool, version in result.versions.items():
+            found.setdefault(tool, set()).add(version)
+    return [(tool, ", ".join(sorted(versions))) for tool, versions in sorted(found.items())]
+
+
+def _common_notes(results: list[PointResult]) -> list[tuple[str, str]]:
+    if not results:
+        return []
+    first = results[0].notes
+    return [(key, str(value)) for key, value in sorted(first.items()) if all(r.notes.get(key) == value for r in results)]
+
+
+def _kinds(results: list[PointResult]) -> list[tuple[str, str, bool]]:
+    used = {metric.kind for result in results for metric in result.metrics.values()}
+    return [(kind, words, kind in used) for kind, words in CLASSES]
+
+
+def _script(environment: Environment) -> tuple[Markup, str]:
+    """Return the script and its hash: the page's policy lets no other script run."""
+    text = environment.get_template("report.js.j2").render()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(text), f"sha256-{digest}"  # noqa: S704  # our own file, no data in it
+
+
+def render_page(
+    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim, files: list[str]
+) -> str:  # fmt: skip
+    """Render the report.
+
+    Args:
+        study: name of the study.
+        title: words for the headline; empty: the name.
+        command: what makes the study again.
+        results: as `flow.reporting.publish.published` returns them.
+        withheld: ids of figures that are not shown, by point.
+        claim: correlations of landscape and robustness.
+        files: names of the files beside the page.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"signed": signed, "p_value": p_value}
+    ranked = [result for result in results if result.ranked]
+    key, (main, other), script = plot_key(results), plotted_scores(ranked), _script(environment)
+    scores = ranked_scores(results)
+    table = columns(results, scores)
+    table_rows: list[Row] = rows(results, scores, table)
+    points: list[PointView] = [point_view(number, result, withheld.get(result.name, [])) for number, result in enumerate(results)]
+    return environment.get_template("report.html.j2").render(
+        study=study,
+        title=title or study,
+        command=command,
+        facts=_facts(results),
+        verdict=verdict(results),
+        key=key,
+        shapes=[key.shape(name) for name in key.regularizers],
+        circle=SHAPES[0],
+        light=blend(len(key.bits), 0.0, 0.74),
+        dark=blend(len(key.bits), 0.32, 1.0),
+        main=_figures(results, main, key),
+        other=_figures(results, other, key),
+        columns=table,
+        rows=table_rows,
+        points=points,
+        claim=claim,
+        failed=[(p, reasons(p.result)) for p in points if p.result.status != "untrained" and not p.result.ranked],
+        untrained=[(p, reasons(p.result)) for p in points if p.result.status == "untrained"],
+        versions=_versions(results),
+        notes=_common_notes(results),
+        kinds=_kinds(results),
+        vendor=any(metric.kind in ("csynth", "routed") for r in results for metric in r.metrics.values()),
+        files=files,
+        checks=checklist(results),
+        script=script[0],
+        script_hash=script[1],
+    )

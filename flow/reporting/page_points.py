@@ -1,0 +1,165 @@
+"""The sortable table and the details of each point, as texts for the template."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flow.core.metric import Metric
+from flow.reporting.catalog import COSTS, HARDWARE, group_of, plotted_scores, task_score, title, with_degradations
+from flow.reporting.numbers import significant, value_and_error
+from flow.reporting.panels import Scores
+from flow.reporting.record import flat, fronts, regularizers, varying
+from flow.reporting.result import PointResult
+
+GROUPS = {
+    "hardware": "Hardware cost", "task": "Task score", "robustness": "Score under a perturbation", "landscape": "Loss landscape",
+    "gate": "Exactness gate",
+}  # fmt: skip
+FRONT = "front"
+COST_WORDS = {"lut": "LUT", "latency_ns": "latency"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: id or dotted key, words, unit, and whether it sorts as numbers."""
+
+    id: str
+    words: str
+    unit: str
+    numeric: bool
+    metric: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: value, half-width of the interval, and what it sorts by (empty: always last)."""
+
+    text: str
+    error: str = ""
+    sort: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: number of the point, result and cells."""
+
+    number: int
+    result: PointResult
+    state: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class MetricView:
+    """A metric in words: id, title, value, half-width, unit, class, interval, source and part."""
+
+    id: str
+    words: str
+    value: str
+    error: str
+    unit: str
+    kind: str
+    interval: str
+    source: str
+
+
+@dataclass(frozen=True)
+class PointView:
+    """All there is to say about a point: settings, metrics by group, gate levels and digests."""
+
+    number: int
+    result: PointResult
+    state: str
+    settings: list[tuple[str, str]]
+    groups: list[tuple[str, list[MetricView]]]
+    levels: list[tuple[str, int, int]]
+    stages: list[tuple[str, str, str, list[tuple[str, str]]]]
+    notes: list[tuple[str, str]]
+    withheld: list[str]
+
+
+def state(result: PointResult) -> str:
+    """Say in a word how a point stands."""
+    return "not exact" if result.status == "ok" and result.inexact else result.status
+
+
+def reasons(result: PointResult) -> list[tuple[str, str, str]]:
+    """Return stage, error and message of each failure."""
+    found = [(f.get("stage", ""), f.get("error", ""), f.get("message", "")) for f in result.failures]
+    if result.inexact and not found and result.gate is not None:
+        found = [("gate", "MismatchError", f"{result.gate['mismatches']} of {result.gate['samples']} samples differ between levels")]
+    return found or [("", "", "no reason was recorded")]
+
+
+def columns(results: list[PointResult], scores: Scores) -> list[Column]:
+    """Choose the columns: settings that differ, main costs, then the scores of the plots."""
+    settings = [key for key in dict.fromkeys(["network.weight_bits", *varying(results)]) if key != "data.path"]
+    found = [
+        Column(
+            key, key.rpartition(".")[2].replace("_", " "), "", all(isinstance(flat(r.config).get(key), int | float) for r in results), False
+        )
+        for key in settings
+    ]
+    if any(result.regularizer != "none" for result in results):
+        found.append(Column("regularizers", "regularizer", "", False, False))
+    ranked = [result for result in results if result.ranked]
+    main, _ = plotted_scores(ranked)
+    found.append(Column(FRONT, "on the front against", "", False, False))
+    for name in [*COSTS, *main, *(name for name in HARDWARE if name not in COSTS)]:
+        metric = next((metrics[name] for metrics in scores.values() if name in metrics), None)
+        if metric is not None:
+            found.append(Column(name, title(name, metric), metric.unit, True, True))
+    return found
+
+
+def _cell(column: Column, result: PointResult, metrics: Mapping[str, Metric], costs: list[str]) -> Cell:
+    if column.id == FRONT:
+        text = ", ".join(COST_WORDS[cost] for cost in costs)
+        return Cell(text or "–", "", text)
+    if column.id == "regularizers":
+        text = regularizers(result) or "none"
+        return Cell(text, "", text)
+    if not column.metric:
+        value = flat(result.config).get(column.id)
+        text = significant(value) if isinstance(value, float) else "–" if value is None else str(value)
+        return Cell(text, "", "" if value is None else str(value))
+    if column.id not in metrics:
+        return Cell("–")
+    value_text, error = value_and_error(metrics[column.id])
+    return Cell(value_text, error, repr(metrics[column.id].value))
+
+
+def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> list[Row]:
+    """Return a row a point; an untrained point has no numbers here, so that it cannot be sorted to the top."""
+    found = []
+    task, on_front = task_score([result for result in results if result.ranked]), fronts(results)
+    for number, result in enumerate(results):
+        costs = [cost for cost in COSTS if on_front.get(f"{task}_vs_{cost}", {}).get(result.name)]
+        metrics = scores.get(result.name, {} if result.status == "untrained" else with_degradations(result.metrics))
+        found.append(Row(number, result, state(result), [_cell(column, result, metrics, costs) for column in table]))
+    return found
+
+
+def _metric_view(name: str, metric: Metric) -> MetricView:
+    value, error = value_and_error(metric)
+    interval = "" if metric.ci is None else f"{significant(metric.ci[0])} to {significant(metric.ci[1])}"
+    source = ", ".join(text for text in (metric.source, metric.part) if text)
+    return MetricView(name, title(name, metric), value, error, metric.unit, metric.kind, interval, source)
+
+
+def point_view(number: int, result: PointResult, withheld: list[str]) -> PointView:
+    """Collect the details of a point."""
+    groups: dict[str, list[MetricView]] = {}
+    metrics = with_degradations(result.metrics)
+    for name, metric in sorted(metrics.items(), key=lambda item: (HARDWARE.index(item[0]) if item[0] in HARDWARE else 99, item[0])):
+        groups.setdefault(group_of(name, metrics), []).append(_metric_view(name, metric))
+    gate = result.gate or {}
+    levels_ = [(level, counts["mismatches"], counts["samples"]) for level, counts in sorted(gate.get("levels", {}).items())]
+    stages = [
+        (stage, str(entry.get("status", "")), str(entry.get("key", "")), sorted(entry.get("artifacts", {}).items()))
+        for stage, entry in sorted(result.stages.items())
+    ]  # fmt: skip
+    settings = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.config).items())]
+    notes = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.notes).items())]
+    shown = [(GROUPS[group], groups[group]) for group in GROUPS if group in groups]
+    return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld)

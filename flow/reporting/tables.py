@@ -1,0 +1,180 @@
+"""Plain text tables for the terminal."""
+
+from collections.abc import Iterable, Mapping
+from textwrap import wrap
+
+from flow.core.metric import Metric
+from flow.reporting.catalog import HARDWARE, degradation, group_of, landscape_scores, levels, perturbed, task_score, title
+from flow.reporting.numbers import half_width, plus_minus, significant
+from flow.reporting.publish import published
+from flow.reporting.result import PointResult
+
+WIDTH = 110
+TITLE, VALUE, UNIT, EXTRA, CLASS = 36, 16, 14, 9, 9
+SOURCE = WIDTH - (TITLE + VALUE + UNIT + EXTRA + CLASS + 2)
+SECTIONS = (
+    ("hardware", "Hardware cost", "of part"),
+    ("task", "Task score", ""),
+    ("robustness", "Score under a perturbation", "worse by"),
+    ("landscape", "Loss landscape", ""),
+)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _row(words: str, value: str, unit: str, extra: str, kind: str, source: str, indent: str = "  ") -> str:
+    head = f"{indent + _cut(words, TITLE - len(indent)):<{TITLE}}{value:>{VALUE}}"
+    left = f"{head} {_cut(unit, UNIT - 2):<{UNIT - 1}}{extra:>{EXTRA}}  {kind:<{CLASS}}"
+    return (left + _cut(source, WIDTH - len(left))).rstrip()
+
+
+def _extra(name: str, result: PointResult) -> str:
+    percent = result.metrics.get(f"{name}_percent")
+    if percent is not None:
+        return f"{significant(percent.value, 3)} %"
+    worse = degradation(name, result.metrics) if perturbed(name, result.metrics) else None
+    return f"{worse.value:+.3g}" if worse is not None else ""
+
+
+def _ids(group: str, result: PointResult) -> list[str]:
+    found = [
+        name for name in result.metrics
+        if group_of(name, result.metrics) == group and not name.endswith("_percent")
+    ]  # fmt: skip
+    if group == "hardware":
+        return sorted(found, key=lambda name: (HARDWARE.index(name) if name in HARDWARE else len(HARDWARE), name))
+    if group == "landscape":
+        return [name for name in landscape_scores([result]) if name in found]
+    if group == "task":
+        task = task_score([result])
+        return sorted(found, key=lambda name: (name != task, not name.startswith(task or ""), name))
+
+    def place(name: str) -> tuple[str, float, str]:
+        parts = perturbed(name, result.metrics)
+        return (parts.kind, parts.level, parts.statistic) if parts else (name, 0.0, "")
+
+    return sorted((name for name in found if not name.endswith("_degradation")), key=place)
+
+
+def _source(metric: Metric, part: str, footnotes: list[str]) -> str:
+    """Write the source, and the part where it is not the one of the heading; what is too long becomes a footnote."""
+    text = ", ".join(words for words in (metric.source, metric.part if metric.part != part else "") if words)
+    if len(text) <= SOURCE:
+        return text
+    if text not in footnotes:
+        footnotes.append(text)
+    mark = f" [{footnotes.index(text) + 1}]"
+    return _cut(text, SOURCE - len(mark)) + mark
+
+
+def _section(group: str, heading: str, extra: str, result: PointResult, footnotes: list[str]) -> list[str]:
+    ids = _ids(group, result)
+    if not ids:
+        return []
+    lines = ["", _row(heading, "value", "unit", extra, "class", "source", indent="")]
+    for name in ids:
+        metric = result.metrics[name]
+        source = _source(metric, _part(result), footnotes)
+        lines.append(_row(title(name, metric), plus_minus(metric), metric.unit, _extra(name, result), metric.kind, source))
+    return lines
+
+
+def _gate_line(result: PointResult) -> str:
+    if result.gate is None:
+        return "Exactness gate: not run"
+    inner = result.gate.get("levels", {})
+    by_level = ", ".join(f"{level} {counts['mismatches']}/{counts['samples']}" for level, counts in sorted(inner.items()))
+    verdict = "passed" if result.exact else "NOT PASSED"
+    return f"Exactness gate: {verdict}, {result.gate['mismatches']} mismatches in {result.gate['samples']} samples" + (
+        f" ({by_level})" if by_level else ""
+    )
+
+
+def _reasons(result: PointResult, indent: str = "  ") -> list[str]:
+    lines = []
+    for failure in result.failures:
+        text = f"{failure.get('stage', '?')}: {failure.get('error', 'failed')}: {failure.get('message', '')}"
+        for line in text.splitlines():
+            lines += wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ") or [""]
+    return lines
+
+
+def _part(result: PointResult) -> str:
+    return str(result.config.get("hardware", {}).get("part", ""))
+
+
+def _heading(result: PointResult) -> str:
+    bits = "" if result.weight_bits is None else f", {result.weight_bits}-bit weights"
+    model = str(result.config.get("model", "")).rstrip("/").rpartition("/")[2]
+    seed = result.config.get("seed")
+    part = f", {_part(result)}" if _part(result) else ""
+    return f"{result.name}: {result.status.upper()}  ({model or 'no model'}{bits}, regularizer {result.regularizer}, seed {seed}{part})"
+
+
+def terminal_table(result: PointResult) -> str:
+    """Write all numbers of a design point, grouped, at most 110 columns wide.
+
+    Intervals of 95 % stand behind ±. Hardware figures of a point at whose gate something differed are left out and named.
+    """
+    (shown,), hidden = published([result])
+    footnotes: list[str] = []
+    lines = [*wrap(_heading(shown), WIDTH, subsequent_indent="  "), *wrap(_gate_line(shown), WIDTH, subsequent_indent="  ")]
+    for group, heading, extra in SECTIONS:
+        lines += _section(group, heading, extra, shown, footnotes)
+    if hidden:
+        names = ", ".join(next(iter(hidden.values())))
+        lines += ["", *wrap(f"Withheld, because levels of the gate disagree: {names}", WIDTH, subsequent_indent="  ")]
+    if shown.status == "untrained":
+        lines += ["", "Untrained: no better than a trivial predictor, so no number of it may be ranked."]
+    if shown.failures:
+        lines += ["", "Failures", *_reasons(shown)]
+    if any(half_width(metric) is not None for metric in shown.metrics.values()):
+        lines += ["", "± is half of the 95 % confidence interval (the larger half)."]
+    for number, text in enumerate(footnotes, 1):
+        lines += wrap(f"[{number}] {text}", WIDTH, subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def _columns(results: list[PointResult]) -> list[str]:
+    task = task_score(results)
+    perturbations = [ids[len(ids) // 2] for ids in levels(results).values()]
+    wanted = ["lut", "ff", "dsp", "latency_cycles", "latency_ns", *([task] if task else []), *perturbations, "hessian_trace"]
+    return [name for name in wanted if any(name in result.metrics for result in results)]
+
+
+def _header(name: str, results: Iterable[PointResult]) -> tuple[str, str]:
+    words = {"latency_cycles": "cycles", "latency_ns": "latency", "hessian_trace": "trace"}
+    unit = next(result.metrics[name].unit for result in results if name in result.metrics)
+    text = words.get(name, name.replace("_", " ") if len(name) > 4 else name.upper())
+    return text, "" if unit.lower() == text.lower() else unit
+
+
+def _cell(name: str, metrics: Mapping[str, Metric]) -> str:
+    if name not in metrics:
+        return "-"
+    return plus_minus(metrics[name]) if metrics[name].ci else significant(metrics[name].value, 4)
+
+
+def study_table(results: list[PointResult]) -> str:
+    """Write one row a point with its main numbers; failed and untrained points stand below with the reason."""
+    shown, _ = published(results)
+    ranked = [result for result in shown if result.ranked]
+    columns = _columns(ranked)
+    headers = [_header(name, ranked) for name in columns]
+    table = [["point", "bits", *(h[0] for h in headers)], ["", "", *(h[1] for h in headers)]]
+    for result in ranked:
+        bits = "-" if result.weight_bits is None else str(result.weight_bits)
+        table.append([result.name, bits, *(_cell(name, result.metrics) for name in columns)])
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    lines = [
+        "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in table
+    ]
+    lines.insert(2, "-" * max(map(len, lines)))
+    for result in shown:
+        if not result.ranked:
+            state = result.status if result.status != "ok" else "not exact"
+            lines += [f"{result.name}  {state}, not ranked", *_reasons(result, "    ")]
+    return "\n".join(lines) + "\n"

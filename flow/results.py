@@ -1,0 +1,165 @@
+"""From the kernel's state to what a person is given: result documents, reports and project folders."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flow.config import DesignPoint
+from flow.core import artifact
+from flow.core.metric import Metric
+from flow.core.state import Failure, State
+from flow.core.store import Store
+from flow.reporting.result import PointResult
+
+LEVELS = ("twin", "csim", "alkaid", "rtl")
+
+
+def gate_of(metrics: Mapping[str, Metric]) -> dict[str, Any] | None:
+    """Collect what the levels of the exactness gate measured; None when none ran.
+
+    Returns:
+        ``mismatches`` over all levels, ``samples`` of the level with the fewest, and both by ``levels``.
+    """
+    levels = {
+        level: {what: int(metrics[f"gate_{level}_{what}"].value) for what in ("mismatches", "samples")}
+        for level in LEVELS
+        if f"gate_{level}_samples" in metrics
+    }
+    if not levels:
+        return None
+    return {
+        "mismatches": sum(v["mismatches"] for v in levels.values()),
+        "samples": min(v["samples"] for v in levels.values()),
+        "levels": levels,
+    }
+
+
+def point_result(point: DesignPoint, state: State, store: Store, reproduce: str) -> PointResult:
+    """Make the result document of a point from its state."""
+    failures = [{"stage": f.stage, "error": f.error, "message": f.message} for f in state.failures]
+    untrained = any(f["error"] == "NotTrained" for f in failures)
+    config = point.model_dump(mode="json")
+    if config["data"]["path"]:
+        config["data"]["path"] = Path(config["data"]["path"]).name
+    versions: dict[str, str] = {}
+    for result in state.results.values():
+        key = store.folder(result.stage, result.key) / "key.json"
+        if result.key and key.is_file():
+            document = json.loads(key.read_text())
+            versions |= document["tools"] | document["packages"]
+    return PointResult(
+        name=point.name,
+        status="untrained" if untrained else "failed" if failures else "ok",
+        config=config,
+        metrics=state.metrics,
+        gate=gate_of(state.metrics),
+        failures=failures,
+        stages={r.stage: {"status": r.status, "key": r.key, "artifacts": dict(r.artifacts)} for r in state.results.values()},
+        versions=dict(sorted(versions.items())),
+        reproduce=reproduce,
+        notes=_notes(state),
+    )
+
+
+def request_failure(point: DesignPoint, failure: Failure, reproduce: str) -> PointResult:
+    """Make the result document of a point that could not be run at all."""
+    words = {"stage": failure.stage, "error": failure.error, "message": failure.message}
+    return PointResult(name=point.name, status="failed", config=point.model_dump(mode="json"), failures=[words], reproduce=reproduce)
+
+
+def _notes(state: State) -> dict[str, Any]:
+    from flow.stages.data import read_notes
+
+    return read_notes(state.paths["dataset"]) if "dataset" in state.paths else {}
+
+
+def document(results: Sequence[PointResult], states: Mapping[str, State], extra: Mapping[str, object]) -> dict[str, Any]:
+    """Return the one JSON document of a command.
+
+    Metrics, gate and stages of a single point stand under their ids; of several points under ``<point>/<id>``.
+    """
+
+    def prefix(name: str) -> str:
+        return f"{name}/" if len(results) > 1 else ""
+
+    gates = [r.gate for r in results if r.gate is not None]
+    return {
+        **extra,
+        "status": {r.name: r.status for r in results},
+        "metrics": {prefix(r.name) + k: m.to_json() for r in results for k, m in r.metrics.items()},
+        "gate": {
+            "mismatches": sum(g["mismatches"] for g in gates),
+            "samples": min((g["samples"] for g in gates), default=0),
+            "levels": {prefix(r.name) + k: v for r in results if r.gate for k, v in r.gate["levels"].items()},
+        },
+        "stages": {
+            prefix(name) + r.stage: {"status": r.status, "seconds": r.seconds, "cached": r.cached}
+            for name, state in states.items()
+            for r in state.results.values()
+        },
+        "failures": {r.name: r.failures for r in results if r.failures},
+    }
+
+
+def _same(stamp: Path, digest: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == digest
+
+
+def publish_report(folder: Path, study: str, command: str, results: list[PointResult]) -> Path:
+    """Write ``reports/<study>/`` unless it already shows exactly these results, and return the HTML file."""
+    code = artifact.code_digests(Path(__file__).parent / "reporting" / "html.py")
+    digest = artifact.text_digest([study, command, code, [r.to_json() for r in results]])
+    page = folder / "index.html"
+    if not (page.is_file() and _same(folder / ".digest", digest)):
+        from flow.reporting.html import write_report
+
+        page = write_report(folder, study, command, results)
+        (folder / ".digest").write_text(digest)
+    return page
+
+
+def publish_project(folder: Path, state: State, reproduce: str) -> Path | None:
+    """Copy the hls4ml project, the Verilog and the QONNX file of a point to ``hls_projects/<point>/`` if they changed.
+
+    Returns:
+        The folder, or None when the point has none of them.
+    """
+    wanted = {name: state.paths[source] for name, source in PROJECT.items() if source in state.paths}
+    if not wanted:
+        return None
+    digest = artifact.text_digest({name: state.artifacts[PROJECT[name]] for name in wanted} | {"reproduce": reproduce})
+    if not _same(folder / ".digest", digest):
+        (folder / ".digest").unlink(missing_ok=True)
+        for name, source in wanted.items():
+            target = folder / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
+        (folder / "README.md").write_text(PROJECT_README.format(reproduce=reproduce))
+        (folder / ".digest").write_text(digest)
+    return folder
+
+
+PROJECT = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx"}
+PROJECT_README = """# A network as hardware
+
+Made by `{reproduce}`. Every output of every gate vector was identical in Brevitas, `model.onnx`, the C++ of `hls/` and the Verilog of
+`verilog/`; a folder that is not here belongs to a stage that failed or was not asked for.
+
+- `model.onnx`: the quantized network (QONNX).
+- `hls/`: hls4ml project. With Vitis HLS: `cd hls && vitis-run --mode hls --tcl build_prj.tcl` (2024.1 and later), or
+  `vitis_hls -f build_prj.tcl`. `tb_data/` holds input vectors and the outputs that must come out.
+- `verilog/`: pipelined RTL with a self-checking testbench and a Tcl script for out-of-context synthesis in Vivado.
+"""
+
+
+def run_command(path: str, sets: Sequence[str]) -> str:
+    """Return the command line that repeats a run."""
+    return shlex.join(["hlscape", "run", path, *(word for s in sets for word in ("--set", s))])

@@ -1,0 +1,60 @@
+"""What the stages have in common that measure an exported network with plug-ins."""
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flow.core.plugins import load
+from flow.core.stage import Job
+from flow.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from flow.twin import Twin
+
+
+def plugin_files(group: str, ids: Iterable[str]) -> dict[str, Path]:
+    """Return the file of each plug-in, without importing those of the package: planning stays fast.
+
+    Raises:
+        UnknownPlugin: there is none of that name.
+    """
+    files = {}
+    for name in ids:
+        spec = importlib.util.find_spec(f"flow.{group}.{name}")
+        files[f"{group} {name}"] = Path((spec.origin if spec else load(group, name).__file__) or "")
+    return files
+
+
+def load_network(job: Job, model: Model) -> "tuple[Twin, nn.Module | None]":
+    """Load the two parts of a trained network: the twin of artifact ``qonnx``, and the off-chip part with the weights of ``head``.
+
+    Raises:
+        InvalidInput: the weights do not fit the model.
+    """
+    import torch
+
+    from flow.core.errors import InvalidInput
+    from flow.twin import load_twin
+
+    torch.set_num_threads(1)
+    head = model.off_chip(job.point.network.size)
+    if head is not None:
+        try:
+            head.load_state_dict(torch.load(job.input("head"), weights_only=True))
+        except RuntimeError as error:
+            raise InvalidInput(f"{job.input('head')}: these weights do not fit the off-chip part of {job.point.model}: {error}") from None
+        head.eval().requires_grad_(requires_grad=False)
+    return load_twin(job.input("qonnx")), head
+
+
+def measure_all(job: Job, group: str, subject: object, config: object, ids: tuple[str, ...]) -> None:
+    """Run plug-ins one after the other, each with random numbers of its own, and record what they measure."""
+    for i, name in enumerate(ids):
+
+        def progress(fraction: float, text: str, i: int = i) -> None:
+            job.progress((i + fraction) / len(ids), text)
+
+        job.metrics.update(load(group, name).measure(subject, config, job.rng(job.point.data.seed, name), progress))

@@ -1,0 +1,34 @@
+"""Stage ``landscape``: metrics of the loss landscape around the trained parameters, by the plug-ins of `flow.landscape`."""
+
+from pathlib import Path
+
+from flow.config import DesignPoint
+from flow.core.plugins import names
+from flow.core.stage import Job, Stage
+from flow.model import load_model, model_folder
+from flow.stages._measuring import load_network, measure_all, plugin_files
+from flow.stages.data import read_dataset
+
+
+def sources(point: DesignPoint) -> dict[str, Path]:
+    """Return the model and the plug-ins that the point names."""
+    return {"model": model_folder(point.model), **plugin_files("landscape", point.landscape.metrics)}
+
+
+def run(job: Job) -> None:
+    """Measure on the first test samples; draws are the same for every point with the same data seed."""
+    import torch
+
+    from flow.landscape._problem import build_problem
+
+    point = job.point
+    model, data = load_model(point.model), read_dataset(job.input("dataset"))
+    twin, head = load_network(job, model)
+    x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
+    measure_all(job, "landscape", build_problem(twin, head, model.loss, x, y), point.landscape, point.landscape.metrics)
+
+
+STAGE = Stage(
+    "landscape", run, reads=("dataset", "qonnx", "head"), measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
+    config=("model", "network", "data", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
+)  # fmt: skip

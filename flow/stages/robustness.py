@@ -1,0 +1,33 @@
+"""Stage ``robustness``: how much worse the task score becomes under perturbations, by the plug-ins of `flow.robustness`."""
+
+from pathlib import Path
+
+from flow.config import DesignPoint
+from flow.core.plugins import names
+from flow.core.stage import Job, Stage
+from flow.model import load_model, model_folder
+from flow.stages._measuring import load_network, measure_all, plugin_files
+from flow.stages.data import read_dataset
+
+
+def sources(point: DesignPoint) -> dict[str, Path]:
+    """Return the model and the plug-ins that the point names."""
+    return {"model": model_folder(point.model), **plugin_files("robustness", point.robustness.perturbations)}
+
+
+def run(job: Job) -> None:
+    """Measure on the first test samples; draws are the same for every point with the same data seed."""
+    from flow.robustness._subject import build_subject
+
+    point = job.point
+    model, data = load_model(point.model), read_dataset(job.input("dataset"))
+    twin, head = load_network(job, model)
+    x, y = (arrays["test"][: point.robustness.samples] for arrays in (data.x, data.y))
+    measure_all(job, "robustness", build_subject(twin, head, model.score, x, y), point.robustness, point.robustness.perturbations)
+
+
+STAGE = Stage(
+    "robustness", run, reads=("dataset", "qonnx", "head"),
+    measures=("*_gauss_*", "*_salt_*", "*_flip_*", *(f"*_{name}_*" for name in names("robustness"))),
+    config=("model", "network", "data", "robustness"), packages=("torch", "numpy", "scipy", "onnx", "POT"), sources=sources, seconds=12,
+)  # fmt: skip
