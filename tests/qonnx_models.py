@@ -1,5 +1,6 @@
 """Small QONNX files, written by hand or by Brevitas."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def write_mlp(path: Path, sizes=(4, 5, 3), bits=4, seed=0, bias_bits=8, clip=1.0
     rng = np.random.default_rng(seed)
     b = Builder(sizes[0])
     y = b.quant("x", 5, 2.0**-4, signed=0)
-    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n, m) in enumerate(itertools.pairwise(sizes)):
         scale = 2.0 ** -(bits - 1)
         w = b.weight(clip * rng.uniform(-1, 1, (m, n)), bits, scale)
         bias = b.weight(rng.uniform(-0.25, 0.25, m), bias_bits, 2.0**-7, narrow=0)

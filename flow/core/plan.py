@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def key_document(stage: Stage, point: "DesignPoint", inputs: Mapping[str, str]) 
     return {
         "stage": stage.id,
         "format": FORMAT,
-        "config": {name: _dump(getattr(point, name)) for name in stage.config},
+        "config": {name: _dump(attrgetter(name)(point)) for name in stage.config},
         "inputs": dict(inputs),
         "code": artifact.code_digests(Path(stage.run.__code__.co_filename)),
         "sources": {label: artifact.source_digest(path) for label, path in stage.sources(point).items()},

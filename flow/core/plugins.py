@@ -3,7 +3,9 @@
 import difflib
 import importlib
 import importlib.metadata
+import importlib.util
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from flow.core.errors import UnknownPlugin
@@ -32,6 +34,17 @@ def check(group: str, name: str) -> None:
     known = names(group)
     if name not in known:
         raise UnknownPlugin(f"'{name}' is not one of the {group}: {', '.join(known)}.{suggest(name, known)}")
+
+
+def file_of(group: str, name: str) -> Path:
+    """Return the file of a plug-in; those of the package are not imported for it, so planning stays fast.
+
+    Raises:
+        UnknownPlugin: there is none of that name.
+    """
+    check(group, name)
+    spec = importlib.util.find_spec(f"flow.{group}.{name}")
+    return Path((spec.origin if spec else load(group, name).__file__) or "")
 
 
 def load(group: str, name: str) -> ModuleType:

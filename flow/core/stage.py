@@ -35,7 +35,7 @@ class Stage:
         reads: artifacts it may open, written by other stages.
         writes: files or folders it must write, all of them and nothing else.
         measures: ids of its metrics, as `fnmatch` patterns.
-        config: fields of the design point it may look at; their values enter the key.
+        config: fields of the design point it may look at (``network`` or ``network.size``); their values enter the key.
         tools: programs it runs; their versions enter the key.
         packages: distributions whose version changes its result.
         sources: further files and folders that its result depends on (a data file, a plug-in), by label.
@@ -57,13 +57,20 @@ class Stage:
 
 
 class _View:
-    """A design point of which only the declared fields can be read."""
+    """A design point, or a table of it, of which only the declared fields can be read."""
 
-    def __init__(self, point: "DesignPoint", allowed: tuple[str, ...]) -> None:
-        self.__dict__.update({name: getattr(point, name) for name in allowed})
+    def __init__(self, table: object, allowed: tuple[str, ...], path: str = "") -> None:
+        inner: dict[str, list[str]] = {}
+        for name in allowed:
+            first, _, rest = name.partition(".")
+            inner.setdefault(first, []).append(rest)
+        for name, rests in inner.items():
+            value = getattr(table, name)
+            self.__dict__[name] = value if "" in rests else _View(value, tuple(rests), f"{path}{name}.")
+        self.__dict__["_path"] = path
 
     def __getattr__(self, name: str) -> object:
-        raise Undeclared(f"the stage looks at '{name}' of the design point but does not declare it in `config`")
+        raise Undeclared(f"the stage looks at '{self._path}{name}' of the design point but does not declare it in `config`")
 
 
 @dataclass

@@ -25,7 +25,9 @@ class HessianProduct:
     def __init__(self, problem: Problem, names: Sequence[str]) -> None:
         leaves = {name: value.detach().clone().requires_grad_(name in names) for name, value in problem.params.items()}
         self._block = [leaves[name] for name in names]
-        self._gradient = torch.autograd.grad(problem.loss(leaves), self._block, create_graph=True, materialize_grads=True)
+        loss = problem.loss(leaves)
+        flat = not loss.requires_grad
+        self._gradient = () if flat else torch.autograd.grad(loss, self._block, create_graph=True, materialize_grads=True)
         self.size = sum(leaf.numel() for leaf in self._block)
 
     def _split(self, vector: Vector) -> list[Tensor]:
@@ -35,9 +37,10 @@ class HessianProduct:
 
     def __matmul__(self, vector: Vector) -> Vector:
         """Return the product with a vector (size,)."""
-        if not any(g.requires_grad for g in self._gradient):
+        # A parameter in which the loss is linear has a gradient without a graph.
+        curved = [(g, part) for g, part in zip(self._gradient, self._split(vector), strict=False) if g.requires_grad]
+        if not curved:
             return np.zeros(self.size)
-        product = torch.autograd.grad(
-            self._gradient, self._block, self._split(vector), retain_graph=True, allow_unused=True, materialize_grads=True
-        )
+        gradient, parts = zip(*curved, strict=True)
+        product = torch.autograd.grad(gradient, self._block, parts, retain_graph=True, materialize_grads=True)
         return np.asarray(torch.cat([p.detach().reshape(-1).to(torch.float64) for p in product]).numpy())

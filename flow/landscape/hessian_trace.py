@@ -46,12 +46,16 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     The confidence interval is Student's t over probes; it does not include the choice of samples.
     """
     metrics: dict[str, Metric] = {}
-    for suffix, names in problem.blocks.items():
+    for i, (suffix, names) in enumerate(problem.blocks.items()):
         if suffix and len(names) == len(problem.params):
             metrics["hessian_trace" + suffix] = metrics["hessian_trace"]
             continue
+
+        def tick(done: int, block: int = i) -> None:
+            progress((block + done / config.probes) / 2, f"trace probe {done}/{config.probes}")
+
         operator = HessianProduct(problem, names)
-        values = probe_values(operator, config.probes, rng, lambda n: progress(n / config.probes, f"trace probe {n}/{config.probes}"))
+        values = probe_values(operator, config.probes, rng, tick)
         value, ci = mean_interval(values)
         source = f"Hutchinson, {config.probes} Rademacher probes, {len(problem.x)} samples, {operator.size} parameters"
         title = TITLE + (", on chip" if suffix else "")

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.core.errors import NotTrained
+from flow.statistics import mean_interval
 
 if TYPE_CHECKING:
     from flow.core.stage import Job
     from flow.model import Array, Dataset, Score
 
 
-def mean_ci(values: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
-    """Return the mean of (N,) values and its 95 % interval (normal approximation); NaN entries are left out.
+def score_interval(values: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
+    """Return the mean of (N,) scores and its 95 % interval; samples without a score (NaN) are left out.
 
     Raises:
         NotTrained: fewer than two values exist, so there is nothing to average.
@@ -21,8 +22,7 @@ def mean_ci(values: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
     kept = values[np.isfinite(values)]
     if len(kept) < 2:
         raise NotTrained(f"Only {len(kept)} of {len(values)} test samples have a score; the output is degenerate.")
-    mean, half = float(kept.mean()), 1.96 * float(kept.std(ddof=1)) / len(kept) ** 0.5
-    return mean, (mean - half, mean + half)
+    return mean_interval(kept)
 
 
 def measure_score(job: "Job", score: "Score", data: "Dataset", output: "Array", rng: np.random.Generator) -> None:
@@ -35,17 +35,18 @@ def measure_score(job: "Job", score: "Score", data: "Dataset", output: "Array", 
     target = data.y["test"]
     trivial = np.broadcast_to(score.trivial(data.y["train"]), target.shape)
     ours, theirs = score.per_sample(output, target), score.per_sample(np.ascontiguousarray(trivial, dtype=np.float32), target)
-    base, base_ci = mean_ci(theirs)
-    value, ci = mean_ci(ours)
+    base, base_ci = score_interval(theirs)
+    value, ci = score_interval(ours)
     job.measure(score.id, value, score.unit, direction=score.direction, ci=ci, title=score.title)
     title = f"{score.title} of the best constant output"
     job.measure(f"{score.id}_trivial", base, score.unit, direction=score.direction, ci=base_ci, title=title)
     for name, (figure, unit, direction, title) in score.extras(output, target, rng).items():
         job.measure(name, figure, unit, direction=direction, title=title)
-    gain, gain_ci = mean_ci((theirs - ours) if score.direction == "lower" else (ours - theirs))
+    gain, gain_ci = score_interval((theirs - ours) if score.direction == "lower" else (ours - theirs))
     if gain_ci[0] <= 0:
         raise NotTrained(
-            f"The network did not train: its {score.title} of {value:.4g} is not significantly better than {base:.4g}, "
+            f"The network did not train: its {score.title} of {value:.4g} is not significantly better "
+            f"than {base:.4g}, "
             f"which a constant output reaches (gain {gain:.4g}, 95 % interval {gain_ci[0]:.4g} to {gain_ci[1]:.4g}). Raise train.epochs, the bits or the learning "
             "rate, or weaken the regularizers."
         )

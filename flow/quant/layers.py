@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import brevitas.nn as qnn
 import torch
+from brevitas.core.function_wrapper import TensorClamp
 from brevitas.inject.enum import FloatToIntImplType, RestrictValueType, ScalingImplType, ScalingPerOutputType
 from brevitas.quant.base import IntQuant, NarrowIntQuant, UintQuant
 from brevitas.quant.scaled_int import Int16Bias
@@ -134,7 +135,9 @@ class QuantLayers:
 
     def _weight(self, name: str) -> dict[str, object]:
         site = Site("weight", self.network.weight_bits)
-        quantizer = type("Weight", (NarrowIntQuant, WeightQuantSolver), _constant(site, self.exponents[name]))
+        # Brevitas would clamp weights with a straight-through gradient; masking it is what the twin and activations do.
+        attributes = {**_constant(site, self.exponents[name]), "tensor_clamp_impl": TensorClamp}
+        quantizer = type("Weight", (NarrowIntQuant, WeightQuantSolver), attributes)
         bias = type("Bias", (Int16Bias,), {"bit_width": self.network.bias_bits})
         return {"bias": True, "weight_quant": quantizer, "bias_quant": bias}
 

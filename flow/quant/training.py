@@ -74,10 +74,15 @@ def _run_epoch(
 
 
 def predict(network: nn.Module, x: np.ndarray, batch: int = 4096) -> torch.Tensor:
-    """Return the output of a network for (N, ...) inputs, without gradients."""
+    """Return the output of a network for (N, ...) inputs, without gradients, in the precision of `x`."""
     network.eval()
     with torch.no_grad():
         return torch.cat([plain(network(rows)) for rows in torch.split(torch.from_numpy(x), batch)])
+
+
+def predict_exactly(network: nn.Module, x: np.ndarray) -> torch.Tensor:
+    """Return what the deployed integers give: in float64, where no sum of codes is ever rounded (float32 is exact to 2^24 only)."""
+    return predict(copy.deepcopy(network).double(), x.astype(np.float64))
 
 
 def _validation_loss(network: Chain, data: Dataset, loss: Loss) -> float:

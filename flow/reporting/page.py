@@ -87,6 +87,23 @@ def _kinds(results: list[PointResult]) -> list[tuple[str, str, bool]]:
     return [(kind, words, kind in used) for kind, words in CLASSES]
 
 
+def _not_run(results: list[PointResult]) -> list[str]:
+    """Say which steps towards hardware were not taken, from the classes and stages that are there."""
+    used = {metric.kind for result in results for metric in result.metrics.values()}
+    words = []
+    if "routed" not in used:
+        words.append("Placement and routing: a latency in nanoseconds assumes that the clock period is met, which only they can show.")
+    if "mapped" not in used and "routed" not in used:
+        words.append("Technology mapping: there is no count of cells.")
+    if "csynth" not in used:
+        words.append("High-level synthesis by a vendor tool.")
+    skipped: dict[str, int] = {}
+    for result in results:
+        for stage, entry in result.stages.items():
+            skipped[stage] = skipped.get(stage, 0) + (entry.get("status") == "skipped")
+    return [*words, *(f"Stage {stage}: skipped for {count} points." for stage, count in sorted(skipped.items()) if count)]
+
+
 def _script(environment: Environment) -> tuple[Markup, str]:
     """Return the script and its hash: the page's policy lets no other script run."""
     text = environment.get_template("report.js.j2").render()
@@ -128,7 +145,7 @@ def render_page(
         shapes=[key.shape(name) for name in key.regularizers],
         circle=SHAPES[0],
         light=blend(len(key.bits), 0.0, 0.74),
-        dark=blend(len(key.bits), 0.32, 1.0),
+        dark=blend(len(key.bits), 0.42, 1.0),
         main=_figures(results, main, key),
         other=_figures(results, other, key),
         columns=table,
@@ -140,7 +157,7 @@ def render_page(
         versions=_versions(results),
         notes=_common_notes(results),
         kinds=_kinds(results),
-        vendor=any(metric.kind in ("csynth", "routed") for r in results for metric in r.metrics.values()),
+        not_run=_not_run(results),
         files=files,
         checks=checklist(results),
         script=script[0],

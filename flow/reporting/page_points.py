@@ -130,14 +130,14 @@ def _cell(column: Column, result: PointResult, metrics: Mapping[str, Metric], co
 
 
 def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> list[Row]:
-    """Return a row a point; an untrained point has no numbers here, so that it cannot be sorted to the top."""
+    """Return a row a point; an untrained point has no numbers here, and points that are not ranked come last."""
     found = []
     task, on_front = task_score([result for result in results if result.ranked]), fronts(results)
     for number, result in enumerate(results):
         costs = [cost for cost in COSTS if on_front.get(f"{task}_vs_{cost}", {}).get(result.name)]
         metrics = scores.get(result.name, {} if result.status == "untrained" else with_degradations(result.metrics))
         found.append(Row(number, result, state(result), [_cell(column, result, metrics, costs) for column in table]))
-    return found
+    return sorted(found, key=lambda row: not row.result.ranked)
 
 
 def _metric_view(name: str, metric: Metric) -> MetricView:

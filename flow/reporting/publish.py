@@ -12,7 +12,7 @@ from flow.reporting.catalog import group_of
 from flow.reporting.result import PointResult
 
 T = TypeVar("T")
-ABSOLUTE = re.compile(r"(?:file://)?(?<![\w.:/~…])(?:/[\w.+@%=~-]+){2,}/?|\b[A-Za-z]:\\(?:[^\s\\\"']+\\)*[^\s\\\"']+")
+ABSOLUTE = re.compile(r"(?:file://|(?<![\w.:/~…]))(?:/[\w.+@%=~-]+){2,}/?|\b[A-Za-z]:\\(?:[^\s\\\"']+\\)*[^\s\\\"']+")
 
 
 def scrub(value: T) -> T:

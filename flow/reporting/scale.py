@@ -50,17 +50,19 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 def scale(values: list[float], bounds: list[float]) -> Scale:
     """Make a scale that shows all values and interval ends, with room at both sides.
 
-    It is logarithmic where everything is positive and the values span more than a factor of 30.
+    It is logarithmic where everything is positive and the values span more than a factor of 30 (and less than nine decades).
 
     Args:
         values: what is drawn, one or more.
         bounds: ends of intervals.
     """
     low, high = min(values + bounds), max(values + bounds)
-    if low > 0 and max(values) / min(values) > 30:
+    if low > high * 1e-9 > 0 and max(values) / min(values) > 30:
         room = (high / low) ** 0.06
         return Scale(low / room, high * room, True, _log_ticks(low / room, high * room))
-    span = (high - low) or abs(high) or 1.0
+    size = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-9 * size else size
+    span = span if span > 1e-200 else 1.0
     bottom, top = low - 0.07 * span, high + 0.09 * span
     if 0 <= low < 0.35 * span:
         bottom = 0.0

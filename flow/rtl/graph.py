@@ -169,7 +169,7 @@ class Graph:
             arrays |= {f"w{i}_{name}": np.asarray(value, np.float64) for name, (value, _) in layer.weights.items()}
             header["layers"].append(entry)
         with path.open("wb") as file:
-            np.savez_compressed(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **cast("Any", arrays))
+            np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **cast("Any", arrays))
 
     @classmethod
     def load(cls, path: Path) -> "Graph":

@@ -13,6 +13,7 @@ from alkaid.trace import FVArray, HWConfig, trace
 from alkaid.trace.ops import quantize, relu
 
 from flow.core.errors import InvalidInput
+from flow.gate import first_layer
 from flow.rtl.graph import Array, FixedType, Graph, Layer
 
 # Adders and carry chains of any length count as one delay unit per FPGA level; no cut-off inside the solver.
@@ -50,50 +51,62 @@ class Lowered:
         return np.asarray(self.logic.predict(flat, n_threads=1), np.float64)
 
 
-def lower(graph: Graph, last: str | None = None) -> Lowered:
-    """Trace a graph, or the part of it up to one layer.
+def lower(graph: Graph) -> Lowered:
+    """Trace a graph.
 
     Args:
         graph: what to lower. The input port gets the type of the quantizer behind the input: the host delivers it.
-        last: name of the layer whose output is wanted; None: the output of the network.
 
     Raises:
         InvalidInput: a layer that cannot be lowered exactly; names it and its kind.
     """
-    port = graph.port
-    values: dict[str, Any] = {}
-    last = last or graph.output.name
-    source: Any = None
-    for layer in graph.layers:
-        if layer.kind == "Input":
-            source = values[layer.name] = _port(layer.shape, port.type)
-        else:
-            known = LAYERS.get(layer.kind)
-            if known is None:
-                raise InvalidInput(f"layer '{layer.name}': kind {layer.kind} cannot be lowered to RTL; known are {', '.join(LAYERS)}.")
-            values[layer.name] = known(layer, [values[name] for name in layer.inputs])
-        if layer.name == last:
-            break
-    return Lowered(trace(source, values[last], keep_dead_inputs=True), port.type)
+    source, values = _trace(graph)
+    return Lowered(trace(source, values[graph.output.name], keep_dead_inputs=True), graph.port.type)
 
 
-def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> str | None:
-    """Name the first layer whose lowered values differ from the expected ones.
+def layer_values(graph: Graph, x: Array) -> dict[str, Array]:
+    """Evaluate the lowered logic with every layer as an output.
 
     Args:
         graph: the network.
-        x: (N, ...) inputs of a few samples, channels last.
-        expected: ``{layer name: (N, ...) values, channels last}``; layers that are not in it are not looked at.
+        x: (N, ...) inputs, channels last.
 
     Returns:
-        The name, or None when all agree.
+        (N, size) flat values, channels last, by layer in the order of the graph.
     """
+    source, values = _trace(graph)
+    outputs = np.concatenate([np.asarray(v).ravel() for v in values.values()])
+    got = Lowered(trace(source, outputs, keep_dead_inputs=True), graph.port.type).predict(x)
+    ends = np.cumsum([np.asarray(v).size for v in values.values()])
+    return dict(zip(values, np.split(got, ends[:-1], axis=1), strict=True))
+
+
+def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> str | None:
+    """Name the first expected layer that the lowered logic does not compute.
+
+    Args:
+        graph: the network.
+        x: (1, ...) one sample, channels last.
+        expected: flat values by layer in order of execution, channels last; names may be those of another level.
+
+    Returns:
+        Its name, or None when all are there.
+    """
+    return first_layer(expected, layer_values(graph, x))
+
+
+def _trace(graph: Graph) -> tuple[Any, dict[str, Any]]:
+    values: dict[str, Any] = {}
+    source: Any = None
     for layer in graph.layers:
-        if layer.name in expected and layer.kind != "Input":
-            got = lower(graph, layer.name).predict(x)
-            if not np.array_equal(got, expected[layer.name].reshape(got.shape)):
-                return layer.name
-    return None
+        if layer.kind == "Input":
+            source = values[layer.name] = _port(layer.shape, graph.port.type)
+            continue
+        known = LAYERS.get(layer.kind)
+        if known is None:
+            raise InvalidInput(f"layer '{layer.name}': kind {layer.kind} cannot be lowered to RTL; known are {', '.join(LAYERS)}.")
+        values[layer.name] = known(layer, [values[name] for name in layer.inputs])
+    return source, values
 
 
 def _port(shape: tuple[int, ...], kept: FixedType) -> Any:

@@ -1,11 +1,10 @@
 """What the stages have in common that measure an exported network with plug-ins."""
 
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flow.core.plugins import load
+from flow.core.plugins import file_of, load
 from flow.core.stage import Job
 from flow.model import Model
 
@@ -16,16 +15,8 @@ if TYPE_CHECKING:
 
 
 def plugin_files(group: str, ids: Iterable[str]) -> dict[str, Path]:
-    """Return the file of each plug-in, without importing those of the package: planning stays fast.
-
-    Raises:
-        UnknownPlugin: there is none of that name.
-    """
-    files = {}
-    for name in ids:
-        spec = importlib.util.find_spec(f"flow.{group}.{name}")
-        files[f"{group} {name}"] = Path((spec.origin if spec else load(group, name).__file__) or "")
-    return files
+    """Return the file of each plug-in by label."""
+    return {f"{group} {name}": file_of(group, name) for name in ids}
 
 
 def load_network(job: Job, model: Model) -> "tuple[Twin, nn.Module | None]":

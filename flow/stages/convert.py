@@ -32,6 +32,6 @@ def run(job: Job) -> None:
 
 
 STAGE = Stage(
-    "convert", run, reads=("qonnx", "vectors"), writes=("project", "lowered"), config=("model", "hardware"),
+    "convert", run, reads=("qonnx", "vectors"), writes=("project", "lowered"), config=("model", "hardware.part", "hardware.clock_ns"),
     packages=("hls4ml", "qonnx"), seconds=8,
 )  # fmt: skip

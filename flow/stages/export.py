@@ -23,7 +23,7 @@ def run(job: Job) -> None:
     from flow import gate
     from flow.quant.export import export, first_divergence
     from flow.quant.layers import QuantLayers
-    from flow.quant.training import Chain, predict
+    from flow.quant.training import Chain, predict_exactly
     from flow.twin import load_twin
 
     torch.set_num_threads(1)
@@ -39,15 +39,14 @@ def run(job: Job) -> None:
     x = gate.vectors(
         data.x["test"], point.gate.samples, twin.input_format.bits, twin.input_format.exponent, job.rng(point.data.seed, "vectors")
     )
-    single = x.astype(np.float32)
-    expected = predict(chain.on_chip, single).numpy().astype(np.float64)
+    expected = predict_exactly(chain.on_chip, x).numpy()
     with torch.no_grad():
-        got = torch.cat([twin(twin.params, rows) for rows in torch.split(torch.from_numpy(single), 1024)]).numpy().astype(np.float64)
+        got = torch.cat([twin(twin.params, rows) for rows in torch.split(torch.from_numpy(x), 1024)]).double().numpy()
     count, where = gate.mismatches(expected, got)
     job.measure("gate_twin_mismatches", count, "samples", direction="lower", title="twin against Brevitas: samples that differ")
     job.measure("gate_twin_samples", len(x), "samples", title="twin against Brevitas: samples compared")
     if where is not None:
-        layer = first_divergence(chain.on_chip, twin, torch.from_numpy(single[where[0]][None]))
+        layer = first_divergence(chain.on_chip, twin, torch.from_numpy(x[where[0]][None]).float())
         raise gate.report("twin", "brevitas", expected, got, layer, where, count)
     with job.output("vectors").open("wb") as stream:
         np.savez(stream, x=x, y=expected)
@@ -55,7 +54,7 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "export", run, reads=("dataset", "model"), writes=("qonnx", "vectors"), measures=("gate_twin_*",),
-    config=("model", "network", "data", "gate"),
+    config=("model", "network", "data.seed", "gate.samples"),
     packages=("torch", "brevitas", "qonnx", "onnx", "onnxoptimizer", "onnxscript"),
     sources=sources, seconds=12,
 )  # fmt: skip

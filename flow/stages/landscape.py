@@ -30,5 +30,5 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "landscape", run, reads=("dataset", "qonnx", "head"), measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
-    config=("model", "network", "data", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
+    config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
 )  # fmt: skip

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from flow.config import DesignPoint
-from flow.core.plugins import load
 from flow.core.stage import Job, Stage
 from flow.model import load_model, model_folder
+from flow.stages._measuring import plugin_files
 from flow.stages.data import read_dataset
 
 
 def sources(point: DesignPoint) -> dict[str, Path]:
     """Return the model and the regularizers that the point names."""
-    modules = {f"regularizer {name}": Path(load("regularizers", name).__file__ or "") for name in point.regularizers}
-    return {"model": model_folder(point.model), **modules}
+    return {"model": model_folder(point.model), **plugin_files("regularizers", point.regularizers)}
 
 
 def run(job: Job) -> None:
@@ -22,7 +21,7 @@ def run(job: Job) -> None:
     from flow.quant.calibrate import calibrate
     from flow.quant.evaluate import measure_score
     from flow.quant.layers import FloatLayers, QuantLayers
-    from flow.quant.training import Chain, fit, predict
+    from flow.quant.training import Chain, fit, predict_exactly
     from flow.regularizers import combine
 
     point = job.point
@@ -40,13 +39,13 @@ def run(job: Job) -> None:
     )  # fmt: skip
     torch.save({"state": chain.state_dict(), "exponents": exponents}, job.output("model"))
     torch.save(chain.off_chip.state_dict(), job.output("head"))
-    measure_score(job, model.score, data, predict(chain, data.x["test"]).numpy(), job.rng(point.data.seed, "score"))
+    measure_score(job, model.score, data, predict_exactly(chain, data.x["test"]).float().numpy(), job.rng(point.data.seed, "score"))
     job.measure("validation_loss", history.validation[history.best], direction="lower", title="validation loss")
     job.measure("epochs", len(history.train), "epochs", title="epochs trained (the best validation loss is kept)")
 
 
 STAGE = Stage(
     "train", run, reads=("dataset", "float_model"), writes=("model", "head"), measures=("*",),
-    config=("model", "network", "data", "train", "regularizers", "seed"), packages=("torch", "brevitas", "POT"),
+    config=("model", "network", "data.seed", "train", "regularizers", "seed"), packages=("torch", "brevitas", "POT"),
     sources=sources, seconds=30,
 )  # fmt: skip

@@ -107,7 +107,7 @@ def test_missing_and_damaged_files(tmp_path):
     whole = write_mlp(tmp_path / "m.onnx").read_bytes()
     for content in (b"", b"model: not onnx", whole[: len(whole) // 2], whole[:-1], b"\x08\x08"):
         (tmp_path / "bad.onnx").write_bytes(content)
-        with pytest.raises(InvalidInput, match="bad.onnx") as error:
+        with pytest.raises(InvalidInput, match=r"bad\.onnx") as error:
             load_twin(tmp_path / "bad.onnx")
         assert "export_qonnx" in str(error.value)
         assert "\n" not in str(error.value)
@@ -116,7 +116,7 @@ def test_missing_and_damaged_files(tmp_path):
 def test_qcdq_and_float_networks(tmp_path):
     b = Builder(3)
     y = b.node("QuantizeLinear", "x", b.constant(0.1), b.constant(0, np.int8))
-    with pytest.raises(InvalidInput, match="QCDQ.*export_qonnx"):
+    with pytest.raises(InvalidInput, match=r"QCDQ.*export_qonnx"):
         load_twin(save(b, b.node("DequantizeLinear", y, b.constant(0.1), b.constant(0, np.int8)), tmp_path))
     b = Builder(3)
     with pytest.raises(InvalidInput, match="no Quant node"):
