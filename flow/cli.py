@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,19 +101,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         0: done; 1: a stage failed (the report says which); 2: the request, the input or the installation is wrong, or it was
         stopped from outside.
     """
-    from flow import commands
-    from flow.core.sweep import stop_on_signal
-
     args = build_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, stop_on_signal)
+    warnings.filterwarnings("ignore", category=UserWarning)  # of libraries, about themselves; ours are words in a message
     try:
+        from flow import commands
+        from flow.terminal import stop_on_signal
+
+        signal.signal(signal.SIGTERM, stop_on_signal)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
+            signal.signal(signal.SIGINT, stop_on_signal)
         return int(getattr(commands, f"command_{args.command}")(args))
     except FlowError as error:
         say(f"hlscape {args.command}: {error}")
-        return 2
     except KeyboardInterrupt:
         say("\nStopped. Finished stages are kept; the same command goes on from there.")
-        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+    except OSError as error:
+        where = error.filename or Path.cwd()
+        say(f"hlscape {args.command}: {where}: {error.strerror}. Make sure that it can be read and written and that the disk is not full.")
+    return 2

@@ -3,11 +3,11 @@
 import argparse
 import importlib.metadata
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flow import cli, results
-from flow.config import DesignPoint, load_point, load_study
+from flow.config import DesignPoint, load_document, load_point, load_study
 from flow.core import explain as explaining
 from flow.core.errors import ConfigError, FlowError
 from flow.core.plan import order, run_point
@@ -40,7 +40,7 @@ def command_run(args: argparse.Namespace) -> int:
     """Take one point through the flow, then write its project and its report."""
     point = load_point(Path(args.point), args.sets)
     stages, store = order(all_stages(), args.until), _store()
-    cli.say(f"{point.name}: {len(stages)} stages, store {store.root}")
+    cli.say(f"{point.name}: {len(stages)} stage{'s' * (len(stages) > 1)}, store {store.root}")
     state = run_point(stages, point, store, Progress(cli.say))
     if all(r.cached for r in state.results.values()):
         cli.say("Nothing had to be done: every stage is in the store.")
@@ -81,7 +81,7 @@ def command_sweep(args: argparse.Namespace) -> int:
     states = {name: o for name, o in outcomes.items() if isinstance(o, State)}
     if len(states) == len(points) and all(r.cached for s in states.values() for r in s.results.values()):
         cli.say("Nothing had to be done: every stage is in the store.")
-    return _finish_study(args, study.name, points, outcomes, f"hlscape sweep {args.study}")
+    return _finish_study(args, study.name, points, outcomes, results.sweep_command(args.study, args.sets))
 
 
 def _finish_study(
@@ -114,13 +114,12 @@ def _finish_study(
 def command_report(args: argparse.Namespace) -> int:
     """Write the report of a study from finished results only."""
     path = Path(args.study)
-    try:
-        name, points = load_study(path, args.sets)
-        title = name.name
-        command = f"hlscape sweep {args.study}"
-    except ConfigError:
+    if "model" in load_document(path):
         points = [load_point(path, args.sets)]
         title, command = points[0].name, results.run_command(args.study, args.sets)
+    else:
+        study, points = load_study(path, args.sets)
+        title, command = study.name, results.sweep_command(args.study, args.sets)
     store, stages = _store(), order(all_stages())
     outcomes: dict[str, State | Failure] = {}
     for point in points:
@@ -157,7 +156,7 @@ def command_check(args: argparse.Namespace) -> int:
         cli.emit({"layers": rows})
         return 0
     columns = list(rows[0])
-    table: list[dict[str, object]] = [dict(zip(columns, columns, strict=True)), *rows]
+    table: list[Mapping[str, object]] = [dict(zip(columns, columns, strict=True)), *rows]
     widths = [max(len(str(r.get(c, ""))) for r in table) for c in columns]
     for row in table:
         cli.show("  ".join(str(row.get(c, "")).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
@@ -169,14 +168,13 @@ def command_doctor(args: argparse.Namespace) -> int:
     """Tell which tools and packages are there."""
     from flow.rtl.simulate import IVERILOG, VERILATOR
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for tool, needed in ((GXX, True), (YOSYS, True), (VERILATOR, True), (IVERILOG, False)):
         try:
             rows.append({"tool": tool.name, "version": tool.read_version(), "found": tool.argv()[-1], "ok": True, "needed": needed})
         except FlowError as error:
             rows.append({"tool": tool.name, "version": "", "found": str(error), "ok": False, "needed": needed})
-    for name in ("torch", "brevitas", "qonnx", "hls4ml", "alkaid", "onnx", "numpy"):
-        rows.append({"tool": name, "version": importlib.metadata.version(name), "found": "Python package", "ok": True, "needed": True})
+    rows += [_package_row(name) for name in ("torch", "brevitas", "qonnx", "hls4ml", "alkaid", "onnx", "numpy")]
     free = shutil.disk_usage(Path.cwd()).free // 2**20
     rows.append({"tool": "disk", "version": f"{free} MiB free", "found": str(cli.store_root()), "ok": free > 1024, "needed": True})
     if args.json:
@@ -186,6 +184,14 @@ def command_doctor(args: argparse.Namespace) -> int:
             word = "ok" if row["ok"] else "MISSING" if row["needed"] else "absent"
             cli.show(f"{word:<8} {row['tool']:<10} {row['version']:<16} {row['found']}")
     return 0 if all(row["ok"] or not row["needed"] for row in rows) else 2
+
+
+def _package_row(name: str) -> dict[str, object]:
+    try:
+        version, found = importlib.metadata.version(name), "Python package"
+    except importlib.metadata.PackageNotFoundError:
+        version, found = "", f"Install it with `pip install {name}`."
+    return {"tool": name, "version": version, "found": found, "ok": bool(version), "needed": True}
 
 
 def command_list(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from flow.core.errors import ConfigError
 from flow.core.plugins import names, suggest
@@ -19,10 +19,23 @@ Positive = Annotated[int, Field(gt=0)]
 NOT_IN_KEY: dict[str, JsonValue] = {"key": False}
 
 
+def _plugins(group: str) -> AfterValidator:
+    """Return a check that an id, or each id of several, is a plug-in of a group."""
+
+    def check(given: str | tuple[str, ...] | dict[str, float]) -> str | tuple[str, ...] | dict[str, float]:
+        ids, known = (given,) if isinstance(given, str) else given, names(group)
+        wrong = [f"'{i}' is not one of the {group}: {', '.join(known)}.{suggest(i, known)}" for i in ids if i not in known]
+        if wrong:
+            raise ValueError(" ".join(wrong))
+        return given
+
+    return AfterValidator(check)
+
+
 class Section(BaseModel):
     """Common behaviour of all tables: frozen, nothing unknown, no coercion of text to numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NetworkConfig(Section):
@@ -95,7 +108,7 @@ class HardwareConfig(Section):
         logic_per_stage: most delay units of logic between two pipeline registers.
     """
 
-    backend: str = "open"
+    backend: Annotated[str, _plugins("synth")] = "open"
     part: str = "xcku115-flvb2104-2-i"
     clock_ns: Annotated[float, Field(gt=0.5, le=1000)] = 5.0
     logic_per_stage: Annotated[float, Field(gt=0, le=1000)] = 5.0
@@ -117,7 +130,9 @@ class LandscapeConfig(Section):
         probes: Rademacher probes of the trace estimate.
     """
 
-    metrics: tuple[str, ...] = Field(default=("gradient_norm", "hessian_trace", "top_eigenvalue"), strict=False)
+    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
+        default=("gradient_norm", "hessian_trace", "top_eigenvalue"), strict=False
+    )
     samples: Positive = 1024
     probes: Annotated[int, Field(ge=2)] = 64
 
@@ -135,7 +150,7 @@ class RobustnessConfig(Section):
         flip_samples: test samples scored per set.
     """
 
-    perturbations: tuple[str, ...] = Field(default=("bit_flip", "gauss", "salt_pepper"), strict=False)
+    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(default=("bit_flip", "gauss", "salt_pepper"), strict=False)
     samples: Positive = 1000
     noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0), strict=False)
     noise_draws: Annotated[int, Field(ge=2)] = 5
@@ -159,25 +174,11 @@ class DesignPoint(Section):
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
-    regularizers: dict[str, Annotated[float, Field(gt=0)]] = {}
+    regularizers: Annotated[dict[str, Annotated[float, Field(gt=0)]], _plugins("regularizers")] = {}
     hardware: HardwareConfig = HardwareConfig()
     gate: GateConfig = GateConfig()
     landscape: LandscapeConfig = LandscapeConfig()
     robustness: RobustnessConfig = RobustnessConfig()
-
-    @model_validator(mode="after")
-    def _plugins_exist(self) -> "DesignPoint":
-        wanted = [
-            ("regularizers", tuple(self.regularizers)), ("landscape", self.landscape.metrics),
-            ("robustness", self.robustness.perturbations), ("synth", (self.hardware.backend,)),
-        ]  # fmt: skip
-        wrong = [
-            f"'{name}' is not one of the {group}: {', '.join(names(group))}.{suggest(name, names(group))}"
-            for group, ids in wanted for name in ids if name not in names(group)
-        ]  # fmt: skip
-        if wrong:
-            raise ValueError(" ".join(wrong))
-        return self
 
 
 class Study(Section):
@@ -307,7 +308,8 @@ def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[Design
     """Read a study and make its points, in the order of the axes.
 
     Raises:
-        ConfigError: with the mistakes of the study, or of the first point that has some.
+        ConfigError: with the mistakes of the study, or of the first point that has some; or two points have the same name, because
+            an axis has a value twice, or two that read alike.
     """
     document = _read_toml(path)
     try:
@@ -317,12 +319,15 @@ def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[Design
     empty = [key for key, values in study.axes.items() if not values]
     if empty:
         raise ConfigError(f"{path}: axes.{empty[0]} has no values.")
-    points = []
+    points: list[DesignPoint] = []
     for values in itertools.product(*study.axes.values()):
         point = load_document(path.parent / study.point, sets)
         for key, value in zip(study.axes, values, strict=True):
             _put(point, key, value)
+        _absolute_data(point, path.parent)
         labels = [_label(k, v) for k, v in zip(study.axes, values, strict=True)]
         point["name"] = "-".join([study.name, *labels])
+        if point["name"] in {p.name for p in points}:
+            raise ConfigError(f"{path}: two points are called {point['name']}; an axis has a value twice, or two that are too alike.")
         points.append(build_point(point, f"{path}, point {point['name']}"))
     return study, points

@@ -110,11 +110,12 @@ def _same(stamp: Path, digest: str) -> bool:
 
 def publish_report(folder: Path, study: str, command: str, results: list[PointResult]) -> Path:
     """Write ``reports/<study>/`` unless it already shows exactly these results, and return the HTML file."""
-    code = artifact.code_digests(Path(__file__).parent / "reporting" / "html.py")
+    reporting = Path(__file__).parent / "reporting"
+    code = [artifact.code_digests(reporting / "report.py"), [artifact.digest(p) for p in sorted(reporting.glob("*.j2"))]]
     digest = artifact.text_digest([study, command, code, [r.to_json() for r in results]])
     page = folder / "index.html"
     if not (page.is_file() and _same(folder / ".digest", digest)):
-        from flow.reporting.html import write_report
+        from flow.reporting.report import write_report
 
         page = write_report(folder, study, command, results)
         (folder / ".digest").write_text(digest)
@@ -162,4 +163,13 @@ Made by `{reproduce}`. Every output of every gate vector was identical in Brevit
 
 def run_command(path: str, sets: Sequence[str]) -> str:
     """Return the command line that repeats a run."""
-    return shlex.join(["hlscape", "run", path, *(word for s in sets for word in ("--set", s))])
+    return _command("run", path, sets)
+
+
+def sweep_command(path: str, sets: Sequence[str]) -> str:
+    """Return the command line that repeats a sweep."""
+    return _command("sweep", path, sets)
+
+
+def _command(name: str, path: str, sets: Sequence[str]) -> str:
+    return shlex.join(["hlscape", name, path, *(word for s in sets for word in ("--set", s))])

@@ -5,11 +5,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import shorten
+from types import FrameType
 
 from flow.core.plan import Event
 from flow.core.state import Result
 
 QUIET = 15.0  # seconds between progress lines where the output is not a terminal
+
+_SIGNALS: list[int] = []  # that asked this process to stop
+
+
+def stop_on_signal(number: int, frame: FrameType | None) -> None:
+    """Signal handler: unwind like Ctrl-C, and remember it: some libraries (torch.export) turn a KeyboardInterrupt into an error."""
+    _SIGNALS.append(number)
+    raise KeyboardInterrupt
 
 
 def clock(seconds: float) -> str:
@@ -50,7 +59,13 @@ class Progress:
     last: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
+        """Show an event.
+
+        Raises:
+            KeyboardInterrupt: a signal came while a library was at work that took it for an error of its own.
+        """
+        if _SIGNALS:
+            raise KeyboardInterrupt
         now = time.monotonic()
         where = f"[{event.index:>2}/{event.total}] " + (f"{event.point}: " if self.many else "") + f"{event.stage:<10}"
         if event.result is not None:

@@ -42,7 +42,7 @@ def _code(file: Path) -> ast.Module:
     """Parse a module and drop its docstrings: words about the code do not change a result."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
@@ -95,6 +95,7 @@ def source_digest(path: Path) -> str:
             return text_digest(code_digests(path))
         return _parsed(path)[0]
     if path.is_dir() and (path / "network.py").is_file():
-        parts = {p.relative_to(path).as_posix(): p for p in _files(path) if not any(i in str(p) for i in IGNORED)}
-        return text_digest({name: source_digest(p) if p.suffix == ".py" else digest(p) for name, p in parts.items()})
+        parts = {p.relative_to(path).as_posix(): p for p in _files(path)}
+        kept = {name: p for name, p in parts.items() if not any(ignored in name for ignored in IGNORED)}
+        return text_digest({name: source_digest(p) if p.suffix == ".py" else digest(p) for name, p in kept.items()})
     return digest(path)

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow.core import artifact
@@ -40,15 +42,20 @@ def explain(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> list
     """Tell for each stage whether it would run, and why, without running anything.
 
     Returns:
-        ``(stage, verdict, reasons)``; the verdict is ``cached``, ``failed before``, ``will run`` or ``depends``: it reads the
-        output of a stage that will run, so whether it must run is known only then.
+        ``(stage, verdict, reasons)``; the verdict is ``cached``, ``failed before``, ``skipped``: it reads the output of a stage
+        that failed before, ``will run``, or ``depends``: it reads the output of a stage that will run, so whether it must run is
+        known only then.
     """
     path = index_file(store, point.name)
     last: dict[str, str] = json.loads(path.read_text()) if path.is_file() else {}
     state, pending, rows = State(), dict[str, str](), list[tuple[str, str, list[str]]]()
     for stage in stages:
+        lost = [f"reads {name}, which is missing" for name in stage.reads if name not in pending and name not in state.artifacts]
+        if lost:
+            rows.append((stage.id, "skipped", lost))
+            continue
         waits = [f"reads {name}, which {pending[name]} will write" for name in stage.reads if name in pending]
-        document = key_document(stage, point, {n: state.artifacts.get(n, "") for n in stage.reads if n not in pending})
+        document = key_document(stage, point, {n: state.artifacts[n] for n in stage.reads if n not in pending})
         key = artifact.text_digest(document)
         found = None if waits else store.find(stage.id, key)
         if found is not None:
@@ -83,13 +90,21 @@ def collect_garbage(store: Store, dry_run: bool = False) -> tuple[int, int]:
     Raises:
         StoreError: something is running.
     """
-    if any((store.root / "locks").glob("*")):
+    if store.in_use():
         raise StoreError(f"The store {store.root} is in use (there are locks in it). Wait until it is idle, or run again in a minute.")
     keep = {(s, k) for p in (store.root / "points").glob("*.json") for s, k in json.loads(p.read_text()).items()}
-    folders = [p.parent for p in store.root.glob("*/*/result.json") if (p.parent.parent.name, p.parent.name) not in keep]
-    folders += list((store.root / "tmp").glob("*"))
-    size = sum(f.stat().st_size for folder in folders for f in folder.rglob("*") if f.is_file())
+    left_over = list((store.root / "tmp").glob("*"))
+    results = [p.parent for p in store.root.glob("*/*/result.json") if p.parent not in left_over]
+    unused = [folder for folder in results if (folder.parent.name, folder.name) not in keep]
+    size = sum(f.stat().st_size for folder in (*unused, *left_over) for f in folder.rglob("*") if f.is_file())
     if not dry_run:
-        for folder in folders:
+        for folder in (*left_over, *(_out_of_sight(store, folder) for folder in unused)):
             shutil.rmtree(folder)
-    return len(folders), size
+    return len(unused) + len(left_over), size
+
+
+def _out_of_sight(store: Store, folder: Path) -> Path:
+    """Move a result aside in one step, so that a kill while it is removed cannot leave half of it to be found."""
+    target = store.root / "tmp" / f"gc-{uuid.uuid4().hex}"
+    target.parent.mkdir(exist_ok=True)
+    return folder.rename(target)

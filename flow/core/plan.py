@@ -206,9 +206,14 @@ def _describe(stage: Stage, error: Exception) -> tuple[Failure, bool]:
     """Return what is told about an error, and whether it would come again and so is stored."""
     if isinstance(error, FlowError):
         return failure_of(stage.id, error), not error.transient
+    return defect(stage.id, error), False
+
+
+def defect(stage: str, error: Exception) -> Failure:
+    """Return what is told about an error that nobody foresaw."""
     trace = traceback.extract_tb(error.__traceback__)[-1]
     words = f"{type(error).__name__}: {error} (at {Path(trace.filename).name}:{trace.lineno}). A defect of hlscape or a library."
-    return Failure(stage.id, "Defect", words), False
+    return Failure(stage, "Defect", words)
 
 
 def _check_declared(stage: Stage, job: Job) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flow.core.errors import StoreError
@@ -103,6 +103,10 @@ class Store:
         """Return the folder for checkpoints of an unfinished stage; it survives a kill."""
         return self.root / "tmp" / f"partial-{stage}-{key}"
 
+    def in_use(self) -> bool:
+        """Tell whether a living process holds a lock; what killed processes left does not count."""
+        return any(not _is_stale(path) for path in (self.root / "locks").glob("*"))
+
     @contextmanager
     def lock(self, stage: str, key: str) -> Iterator[None]:
         """Hold the right to work on a key; wait while a living process has it.
@@ -160,10 +164,12 @@ def _alive(pid: int) -> bool:
 
 def _is_stale(path: Path) -> bool:
     try:
-        owner = json.loads(path.read_text())
         age = time.time() - path.stat().st_mtime
+        owner = json.loads(path.read_text())
     except FileNotFoundError:
         return False
+    except (IsADirectoryError, ValueError):  # a breaker's folder, or a file whose writer was killed before it was linked
+        return age > STALE
     return age > STALE or (owner["host"] == socket.gethostname() and not _alive(owner["pid"]))
 
 
@@ -175,11 +181,13 @@ def _break_if_stale(path: Path) -> None:
     try:
         breaker.mkdir()
     except FileExistsError:
-        if time.time() - breaker.stat().st_mtime > STALE:
-            breaker.rmdir()
+        with suppress(FileNotFoundError):  # its owner may be done with it by now
+            if time.time() - breaker.stat().st_mtime > STALE:
+                breaker.rmdir()
         return
     try:
         if _is_stale(path):
             path.unlink(missing_ok=True)
     finally:
-        breaker.rmdir()
+        with suppress(FileNotFoundError):
+            breaker.rmdir()

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from flow.core.errors import FlowError
-from flow.core.plan import Event, Listener, run_point
+from flow.core.plan import Event, Listener, defect, run_point
 from flow.core.stage import Stage
 from flow.core.state import Failure, State
 from flow.core.store import Store
@@ -28,30 +27,46 @@ def stop_on_signal(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-_EVENTS: list["Queue[Event]"] = []  # of a worker process, set when it starts; a queue cannot be sent with a task
+# Of a worker process. A queue cannot be sent with a task, so it is set when the process starts.
+_EVENTS: list["Queue[Event]"] = []
+_BUSY, _STOPPED = threading.Event(), threading.Event()
+
+
+def _stop_worker(number: int, frame: FrameType | None) -> None:
+    """Signal handler of a worker: unwind what it does, once, so that tools are killed and locks are released; if idle, just end."""
+    if not _BUSY.is_set():
+        os._exit(1)
+    if not _STOPPED.is_set():
+        _STOPPED.set()
+        raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _start_worker(events: "Queue[Event]") -> None:
     _EVENTS.append(events)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it sends SIGTERM
-    signal.signal(signal.SIGTERM, stop_on_signal)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGTERM, _stop_worker)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State | Failure:
+    _BUSY.set()
     try:
         return run_point(stages, point, store, _EVENTS[0].put)
     except FlowError as error:
         return Failure("", type(error).__name__, str(error))
-    except KeyboardInterrupt:
-        return Failure("", "Interrupted", "stopped")
+    except Exception as error:  # noqa: BLE001 - one point must not take the others with it
+        return defect("", error)
+    finally:
+        _BUSY.clear()
+        if _STOPPED.is_set():
+            os._exit(1)  # going on would take the next point from the queue
 
 
 def run_many(
@@ -64,8 +79,8 @@ def run_many(
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(events,))
-    futures = {pool.submit(_work, tuple(stages), point, store): point for point in points}
     try:
+        futures = {pool.submit(_work, tuple(stages), point, store): point for point in points}
         yield from _collect(futures, events, listen)
     except BaseException:
         for process in list(pool._processes.values()):  # the pool has no public way to stop a running task
@@ -73,6 +88,7 @@ def run_many(
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+    _drain(events, listen)  # what the last workers said while their results came by another way
 
 
 def _collect(

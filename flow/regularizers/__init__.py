@@ -6,9 +6,11 @@ on the batch size, and must be differentiable through the quantized network.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:  # the command line lists and checks plug-ins without waiting for torch
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,13 @@ class Batch:
         generator: source of random projections.
     """
 
-    on_chip: nn.Module
-    x: torch.Tensor
-    output: torch.Tensor
-    generator: torch.Generator
+    on_chip: "nn.Module"
+    x: "torch.Tensor"
+    output: "torch.Tensor"
+    generator: "torch.Generator"
 
 
-Penalty = Callable[[Batch], torch.Tensor]
+Penalty = Callable[[Batch], "torch.Tensor"]
 
 
 def combine(strengths: Mapping[str, float]) -> Penalty | None:
@@ -37,6 +39,8 @@ def combine(strengths: Mapping[str, float]) -> Penalty | None:
     Raises:
         UnknownPlugin: a name is not a regularizer.
     """
+    import torch
+
     from flow.core.plugins import load
 
     terms = [(load("regularizers", name).penalty, strength) for name, strength in sorted(strengths.items())]

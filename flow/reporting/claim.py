@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import degradation_id, landscape_scores, levels, title
+from flow.reporting.catalog import landscape_scores, levels, title
 from flow.reporting.correlation import FEWEST, Correlation, holm, partial, spearman
 from flow.reporting.panels import Scores, ranked_scores
 from flow.reporting.pareto import partition
@@ -113,7 +113,7 @@ def claim(results: list[PointResult]) -> Claim:
     ranked = [result for result in results if result.ranked]
     scores = ranked_scores(results)
     bits = {result.name: result.weight_bits for result in ranked}
-    rows, columns = landscape_scores(ranked), [degradation_id(i) for ids in levels(ranked).values() for i in ids]
+    rows, columns = landscape_scores(ranked), [name for ids in levels(ranked).values() for name in ids]
     pairs = [_pair(scores, bits, row, column) for row in rows for column in columns]
     most = max((pair.n for pair in pairs), default=0)
     if most < FEWEST:

@@ -1,5 +1,6 @@
 """Numbers for people: three or four significant digits, intervals as ±."""
 
+from collections.abc import Iterable
 from math import floor, log10
 
 from flow.core.metric import Metric
@@ -71,3 +72,14 @@ def p_value(value: float) -> str:
     ('<0.001', '0.034')
     """
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def listing(items: Iterable[str], most: int = 8) -> str:
+    """Join texts with commas; after `most` of them only the count goes on.
+
+    >>> listing(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    texts = list(items)
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import COSTS, HARDWARE, group_of, plotted_scores, task_score, title, with_degradations
+from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_scores, task_score, title
 from flow.reporting.numbers import significant, value_and_error
 from flow.reporting.panels import Scores
 from flow.reporting.record import flat, fronts, regularizers, varying
 from flow.reporting.result import PointResult
 
-GROUPS = {
-    "hardware": "Hardware cost", "task": "Task score", "robustness": "Score under a perturbation", "landscape": "Loss landscape",
-    "gate": "Exactness gate",
+GROUPS: dict[Group, str] = {
+    "hardware": "Hardware cost", "task": "Task score", "robustness": "Degradation under a perturbation",
+    "landscape": "Loss landscape", "facts": "Data and training", "gate": "Exactness gate",
 }  # fmt: skip
 FRONT = "front"
 COST_WORDS = {"lut": "LUT", "latency_ns": "latency"}
@@ -135,7 +135,7 @@ def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> lis
     task, on_front = task_score([result for result in results if result.ranked]), fronts(results)
     for number, result in enumerate(results):
         costs = [cost for cost in COSTS if on_front.get(f"{task}_vs_{cost}", {}).get(result.name)]
-        metrics = scores.get(result.name, {} if result.status == "untrained" else with_degradations(result.metrics))
+        metrics = scores.get(result.name, {} if result.status == "untrained" else result.metrics)
         found.append(Row(number, result, state(result), [_cell(column, result, metrics, costs) for column in table]))
     return sorted(found, key=lambda row: not row.result.ranked)
 
@@ -149,17 +149,15 @@ def _metric_view(name: str, metric: Metric) -> MetricView:
 
 def point_view(number: int, result: PointResult, withheld: list[str]) -> PointView:
     """Collect the details of a point."""
-    groups: dict[str, list[MetricView]] = {}
-    metrics = with_degradations(result.metrics)
-    for name, metric in sorted(metrics.items(), key=lambda item: (HARDWARE.index(item[0]) if item[0] in HARDWARE else 99, item[0])):
-        groups.setdefault(group_of(name, metrics), []).append(_metric_view(name, metric))
+    metrics = result.metrics
+    found = {group: ids_of(group, metrics, task_score([result])) for group in GROUPS}
     gate = result.gate or {}
-    levels_ = [(level, counts["mismatches"], counts["samples"]) for level, counts in sorted(gate.get("levels", {}).items())]
+    levels_ = [(level, counts["mismatches"], counts["samples"]) for level, counts in gate.get("levels", {}).items()]
     stages = [
         (stage, str(entry.get("status", "")), str(entry.get("key", "")), sorted(entry.get("artifacts", {}).items()))
         for stage, entry in sorted(result.stages.items())
     ]  # fmt: skip
     settings = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.config).items())]
     notes = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.notes).items())]
-    shown = [(GROUPS[group], groups[group]) for group in GROUPS if group in groups]
+    shown = [(GROUPS[group], [_metric_view(name, metrics[name]) for name in ids]) for group, ids in found.items() if ids]
     return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld)

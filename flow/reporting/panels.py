@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import COSTS, title, with_degradations
-from flow.reporting.numbers import half_width, with_unit
+from flow.reporting.catalog import COSTS, title
+from flow.reporting.numbers import half_width, listing, with_unit
 from flow.reporting.pareto import axis, front, partition
 from flow.reporting.result import PointResult
 
@@ -85,8 +85,8 @@ class Panel:
 
 
 def ranked_scores(results: list[PointResult]) -> dict[str, dict[str, Metric]]:
-    """Return the metrics and degradations of the points that may be ranked."""
-    return {result.name: with_degradations(result.metrics) for result in results if result.ranked}
+    """Return the metrics of the points that may be ranked."""
+    return {result.name: dict(result.metrics) for result in results if result.ranked}
 
 
 def axis_title(name: str, metric: Metric) -> str:
@@ -101,9 +101,10 @@ def _scope(metrics: list[Metric]) -> str:
 
 
 def _missing_notes(missing: Mapping[str, list[str]]) -> list[str]:
-    if not missing:
-        return []
-    return ["Not on this plot: " + ", ".join(f"{name} (no {' and no '.join(ids)})" for name, ids in sorted(missing.items())) + "."]
+    by_reason: dict[str, list[str]] = {}
+    for name, ids in sorted(missing.items()):
+        by_reason.setdefault(" and no ".join(ids), []).append(name)
+    return [f"Not on this plot, because there is no {ids}: {listing(names)}." for ids, names in by_reason.items()]
 
 
 def panels(results: list[PointResult], scores: Scores, score: str, cost: str) -> tuple[list[Panel], list[str]]:

@@ -1,6 +1,7 @@
 """Pareto plots as PNG, with the object interface of matplotlib: no global state, no display."""
 
 from io import BytesIO
+from typing import Any
 
 from flow.core.metric import Metric
 from flow.reporting.panels import Dot, Panel
@@ -10,19 +11,29 @@ from flow.reporting.svg import Key, blend
 MARKERS = ("o", "s", "^", "D", "v", "P", "p")
 
 
-def _errors(metric: Metric) -> tuple[list[float], list[float]] | None:
-    if metric.ci is None:
-        return None
-    return [max(metric.value - metric.ci[0], 0.0)], [max(metric.ci[1] - metric.value, 0.0)]
+def _errors(metrics: list[Metric]) -> tuple[list[float], list[float]]:
+    ends = [metric.ci or (metric.value, metric.value) for metric in metrics]
+    below = [max(m.value - low, 0.0) for m, (low, _) in zip(metrics, ends, strict=True)]
+    return below, [max(high - m.value, 0.0) for m, (_, high) in zip(metrics, ends, strict=True)]
 
 
-def _dot(axes: object, dot: Dot, key: Key, colours: list[str]) -> None:
-    marker = MARKERS[key.regularizers.index(dot.regularizer) % len(MARKERS)]
-    colour = colours[key.bits.index(dot.bits)]
-    axes.errorbar(  # type: ignore[attr-defined]
-        dot.x.value, dot.y.value, yerr=_errors(dot.y), xerr=_errors(dot.x), fmt=marker, color=colour, capsize=2, elinewidth=1,
-        markersize=7, alpha=1.0 if dot.front else 0.35, markeredgecolor="black" if dot.front else colour, markeredgewidth=0.7,
+def _dots(axes: Any, dots: list[Dot], marker: str, colour: str) -> None:  # noqa: ANN401  # matplotlib has no types
+    x, y, best = [dot.x for dot in dots], [dot.y for dot in dots], dots[0].front
+    has_x, has_y = any(metric.ci for metric in x), any(metric.ci for metric in y)
+    axes.errorbar(
+        [m.value for m in x], [m.value for m in y], yerr=_errors(y) if has_y else None, xerr=_errors(x) if has_x else None,
+        fmt=marker, color=colour, capsize=2, elinewidth=1, markersize=7, alpha=1.0 if best else 0.35, zorder=3 if best else 2,
+        markeredgecolor="black" if best else colour, markeredgewidth=0.7,
     )  # fmt: skip
+
+
+def _cloud(axes: Any, panel: Panel, key: Key, colours: list[str]) -> None:  # noqa: ANN401
+    alike: dict[tuple[str, str, bool], list[Dot]] = {}
+    for dot in panel.dots:
+        marker = MARKERS[key.regularizers.index(dot.regularizer) % len(MARKERS)]
+        alike.setdefault((marker, colours[key.bits.index(dot.bits)], dot.front), []).append(dot)
+    for (marker, colour, _), dots in alike.items():
+        _dots(axes, dots, marker, colour)
 
 
 def _axis(metrics: list[Metric]) -> Scale:
@@ -50,8 +61,7 @@ def render(columns: list[Panel], key: Key) -> bytes:
         axes = figure.add_subplot(1, len(columns), position + 1)
         line = panel.front
         axes.step([d.x.value for d in line], [d.y.value for d in line], where="post", color="0.35", linewidth=1.2, zorder=1)
-        for dot in panel.dots:
-            _dot(axes, dot, key, colours)
+        _cloud(axes, panel, key, colours)
         if _axis([d.x for d in panel.dots]).log:
             axes.set_xscale("log")
         if _axis([d.y for d in panel.dots]).log:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, MismatchError
 from flow.core.metric import Metric
 
 Status = Literal["ok", "failed", "untrained"]
@@ -49,13 +49,14 @@ class PointResult:
 
     @property
     def exact(self) -> bool:
-        """The gate compared samples and found all levels identical."""
-        return self.gate is not None and self.gate["samples"] > 0 and self.gate["mismatches"] == 0
+        """The gate compared samples and found all levels that ran identical."""
+        return self.gate is not None and self.gate["samples"] > 0 and not self.inexact
 
     @property
     def inexact(self) -> bool:
         """The gate found a mismatch, so no resource figure of the point is published."""
-        return self.gate is not None and self.gate["mismatches"] > 0
+        counted = self.gate is not None and self.gate["mismatches"] > 0
+        return counted or any(failure.get("error") == MismatchError.__name__ for failure in self.failures)
 
     @property
     def ranked(self) -> bool:

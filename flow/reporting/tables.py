@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import HARDWARE, degradation, group_of, landscape_scores, levels, perturbed, task_score, title
+from flow.reporting.catalog import Group, ids_of, levels, perturbed, task_score, title
 from flow.reporting.numbers import half_width, plus_minus, significant
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
@@ -12,11 +12,12 @@ from flow.reporting.result import PointResult
 WIDTH = 110
 TITLE, VALUE, UNIT, EXTRA, CLASS = 36, 16, 14, 9, 9
 SOURCE = WIDTH - (TITLE + VALUE + UNIT + EXTRA + CLASS + 2)
-SECTIONS = (
+SECTIONS: tuple[tuple[Group, str, str], ...] = (
     ("hardware", "Hardware cost", "of part"),
     ("task", "Task score", ""),
-    ("robustness", "Score under a perturbation", "worse by"),
+    ("robustness", "Degradation under a perturbation", "of clean"),
     ("landscape", "Loss landscape", ""),
+    ("facts", "Data and training", ""),
 )
 
 
@@ -34,28 +35,16 @@ def _extra(name: str, result: PointResult) -> str:
     percent = result.metrics.get(f"{name}_percent")
     if percent is not None:
         return f"{significant(percent.value, 3)} %"
-    worse = degradation(name, result.metrics) if perturbed(name, result.metrics) else None
-    return f"{worse.value:+.3g}" if worse is not None else ""
+    parts = perturbed(name, result.metrics)
+    clean = result.metrics.get(parts.task) if parts else None
+    if clean is None or clean.value == 0 or clean.unit != result.metrics[name].unit:
+        return ""
+    return f"{100 * result.metrics[name].value / abs(clean.value):+.3g} %"
 
 
-def _ids(group: str, result: PointResult) -> list[str]:
-    found = [
-        name for name in result.metrics
-        if group_of(name, result.metrics) == group and not name.endswith("_percent")
-    ]  # fmt: skip
-    if group == "hardware":
-        return sorted(found, key=lambda name: (HARDWARE.index(name) if name in HARDWARE else len(HARDWARE), name))
-    if group == "landscape":
-        return [name for name in landscape_scores([result]) if name in found]
-    if group == "task":
-        task = task_score([result])
-        return sorted(found, key=lambda name: (name != task, not name.startswith(task or ""), name))
-
-    def place(name: str) -> tuple[str, float, str]:
-        parts = perturbed(name, result.metrics)
-        return (parts.kind, parts.level, parts.statistic) if parts else (name, 0.0, "")
-
-    return sorted((name for name in found if not name.endswith("_degradation")), key=place)
+def _ids(group: Group, result: PointResult) -> list[str]:
+    found = ids_of(group, result.metrics, task_score([result]))
+    return [name for name in found if not name.endswith("_percent")]
 
 
 def _source(metric: Metric, part: str, footnotes: list[str]) -> str:
@@ -69,15 +58,19 @@ def _source(metric: Metric, part: str, footnotes: list[str]) -> str:
     return _cut(text, SOURCE - len(mark)) + mark
 
 
-def _section(group: str, heading: str, extra: str, result: PointResult, footnotes: list[str]) -> list[str]:
+def _section(group: Group, heading: str, extra: str, result: PointResult, footnotes: list[str]) -> list[str]:
     ids = _ids(group, result)
     if not ids:
         return []
     lines = ["", _row(heading, "value", "unit", extra, "class", "source", indent="")]
+    task = task_score([result])
+    known = f"{title(task, result.metrics[task])} degradation, " if task else ""
     for name in ids:
         metric = result.metrics[name]
+        words, *more = wrap(title(name, metric).removeprefix(known), TITLE - 3) or [name]
         source = _source(metric, _part(result), footnotes)
-        lines.append(_row(title(name, metric), plus_minus(metric), metric.unit, _extra(name, result), metric.kind, source))
+        lines.append(_row(words, plus_minus(metric), metric.unit, _extra(name, result), metric.kind, source))
+        lines += [f"    {line}" for line in more]
     return lines
 
 
@@ -85,7 +78,7 @@ def _gate_line(result: PointResult) -> str:
     if result.gate is None:
         return "Exactness gate: not run"
     inner = result.gate.get("levels", {})
-    by_level = ", ".join(f"{level} {counts['mismatches']}/{counts['samples']}" for level, counts in sorted(inner.items()))
+    by_level = ", ".join(f"{level} {counts['mismatches']}/{counts['samples']}" for level, counts in inner.items())
     verdict = "passed" if result.exact else "NOT PASSED"
     return f"Exactness gate: {verdict}, {result.gate['mismatches']} mismatches in {result.gate['samples']} samples" + (
         f" ({by_level})" if by_level else ""

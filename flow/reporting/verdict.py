@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import better, degradation_id, levels, task_score, title
-from flow.reporting.numbers import plus_minus, significant, with_unit
+from flow.reporting.catalog import better, levels, task_score, title
+from flow.reporting.numbers import listing, plus_minus, significant, with_unit
 from flow.reporting.panels import Panel, all_panels, axis_title, ranked_scores
 from flow.reporting.pareto import knee
 from flow.reporting.result import PointResult
@@ -46,14 +46,14 @@ def _highlight(role: str, name: str, metrics: Mapping[str, Metric], ids: list[st
 
 def _front_sentences(panel: Panel) -> list[str]:
     line = panel.front
-    names = ", ".join(f"{dot.name} ({plus_minus(dot.y)} at {with_unit(dot.x)})" for dot in line)
+    names = listing((f"{dot.name} ({plus_minus(dot.y)} at {with_unit(dot.x)})" for dot in line), 12)
     noun = "point is" if len(line) == 1 else "points are"
     sentences = [f"{panel.y_title} against {panel.x_title}: {len(line)} {noun} Pareto-optimal, from cheap to good: {names}."]
     close = panel.within_error()
     if close:
         noun = "point is" if len(close) == 1 else "points are"
         sentences.append(
-            f"{len(close)} dominated {noun} within the 95 % intervals of the front and cannot be told from it: {', '.join(close)}."
+            f"{len(close)} dominated {noun} within the 95 % intervals of the front and cannot be told from it: {listing(close)}."
         )
     return sentences
 
@@ -77,7 +77,7 @@ def _knee_sentences(panel: Panel, name: str) -> list[str]:
 def _robust_sentences(results: list[PointResult], scores: Mapping[str, Mapping[str, Metric]]) -> list[str]:
     sentences = []
     for ids in levels([result for result in results if result.ranked]).values():
-        middle = degradation_id(ids[len(ids) // 2])
+        middle = ids[len(ids) // 2]
         known = {name: metrics[middle] for name, metrics in scores.items() if middle in metrics}
         if len(known) < 2 or len({(m.unit, m.kind, m.part) for m in known.values()}) > 1:
             continue
@@ -121,4 +121,4 @@ def _trivial_sentences(scores: Mapping[str, Mapping[str, Metric]], task: str) ->
         score, trivial = metrics.get(task), metrics.get(f"{task}_trivial")
         if score is not None and trivial is not None and not better(score.value, trivial.value, score.direction):
             weak.append(name)
-    return [f"No better than the trivial predictor: {', '.join(weak)}. Treat these as untrained."] if weak else []
+    return [f"No better than the trivial predictor: {listing(weak)}. Treat these as untrained."] if weak else []

@@ -1,1 +1,1 @@
-
+"""Lowered graph -> alkaid -> pipelined Verilog -> simulation."""

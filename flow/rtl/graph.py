@@ -19,7 +19,9 @@ Weights = Mapping[str, "tuple[Array, FixedType]"]
 FORMAT = 1
 MAX_HEADER = 1 << 24
 MAX_WIDTH = 62
-_CONV = ("stride_height", "stride_width", "pad_top", "pad_bottom", "pad_left", "pad_right", "dilation_height", "dilation_width", "data_format")
+HlsObject = Any  # hls4ml has no types
+_CONV = tuple(f"{key}_{axis}" for key in ("stride", "dilation") for axis in ("height", "width"))
+_CONV += ("pad_top", "pad_bottom", "pad_left", "pad_right", "data_format")
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "Input": (), "Conv2D": _CONV, "Dense": (), "Activation": ("activation",), "Reshape": (), "Transpose": ("perm",), "Merge": ("op",),
 }  # fmt: skip
@@ -190,7 +192,7 @@ class Graph:
                     raise InvalidInput(f"{path}: format {header['format']} is not {FORMAT}. Convert the network again.")
                 return cls(tuple(_layer(entry, file) for entry in header["layers"]))
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidInput(f"{path}: this is not a lowered network ({type(error).__name__}: {error}). Convert the network again.") from None
+            raise InvalidInput(f"{path}: not a lowered network ({type(error).__name__}: {error}). Convert the network again.") from None
 
 
 def _layer(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> Layer:
@@ -202,7 +204,7 @@ def _layer(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> Layer:
     )  # fmt: skip
 
 
-def from_hls4ml(model: Any) -> Graph:
+def from_hls4ml(model: HlsObject) -> Graph:
     """Take the layers of hls4ml's optimized graph with the exact types that its C++ uses.
 
     Args:
@@ -219,7 +221,7 @@ def from_hls4ml(model: Any) -> Graph:
     return Graph(tuple(layers))
 
 
-def _from_node(node: Any, producer: Mapping[str, str]) -> Layer:
+def _from_node(node: HlsObject, producer: Mapping[str, str]) -> Layer:
     kind = {"PointwiseConv2D": "Conv2D"}.get(node.class_name, node.class_name)
     if kind not in ATTRIBUTES:
         raise InvalidInput(f"layer '{node.name}': kind {node.class_name} cannot be lowered to RTL; known are {', '.join(ATTRIBUTES)}.")
@@ -227,7 +229,7 @@ def _from_node(node: Any, producer: Mapping[str, str]) -> Layer:
     attributes = {key: _plain(given[key]) for key in ATTRIBUTES[kind] if key in given}
     where = f"layer '{node.name}' ({node.class_name})"
     variable = node.get_output_variable()
-    accumulator = given["accum_t"] if "accum_t" in given else None
+    accumulator = given.get("accum_t")
     weights = {}
     for name, weight in node.weights.items():
         kept = _fixed(weight.type.precision, f"{where}, {name}")
@@ -239,13 +241,13 @@ def _from_node(node: Any, producer: Mapping[str, str]) -> Layer:
     )  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: HlsObject) -> str | int | list[int]:
     if isinstance(value, str):
         return value.lower()
     return [int(v) for v in value] if isinstance(value, list | tuple) else int(value)
 
 
-def _fixed(precision: Any, where: str) -> FixedType:
+def _fixed(precision: HlsObject, where: str) -> FixedType:
     if not hasattr(precision, "integer") or not hasattr(precision, "signed"):
         raise InvalidInput(f"{where}: type {precision} is not fixed-point.")
     if getattr(precision, "saturation_bits", 0):

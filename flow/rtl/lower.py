@@ -16,6 +16,7 @@ from flow.core.errors import InvalidInput
 from flow.gate import first_layer
 from flow.rtl.graph import Array, FixedType, Graph, Layer
 
+Traced = Any  # alkaid's FVArray; alkaid has no types
 # Adders and carry chains of any length count as one delay unit per FPGA level; no cut-off inside the solver.
 HARDWARE = HWConfig(1, -1, -1)
 
@@ -95,9 +96,9 @@ def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> s
     return first_layer(expected, layer_values(graph, x))
 
 
-def _trace(graph: Graph) -> tuple[Any, dict[str, Any]]:
-    values: dict[str, Any] = {}
-    source: Any = None
+def _trace(graph: Graph) -> tuple[Traced, dict[str, Traced]]:
+    values: dict[str, Traced] = {}
+    source: Traced = None
     for layer in graph.layers:
         if layer.kind == "Input":
             source = values[layer.name] = _port(layer.shape, graph.port.type)
@@ -109,17 +110,17 @@ def _trace(graph: Graph) -> tuple[Any, dict[str, Any]]:
     return source, values
 
 
-def _port(shape: tuple[int, ...], kept: FixedType) -> Any:
+def _port(shape: tuple[int, ...], kept: FixedType) -> Traced:
     ones = np.ones(shape, np.int64)
     return FVArray.from_kif(ones * kept.signed, ones * (kept.integer - kept.signed), ones * kept.fraction, hwconf=HARDWARE)
 
 
-def to_type(value: Any, kept: FixedType) -> Any:
+def to_type(value: Traced, kept: FixedType) -> Traced:
     """Quantize traced values."""
     return quantize(value, int(kept.signed), kept.integer - kept.signed, kept.fraction, kept.saturation, kept.rounding)
 
 
-def _sum(layer: Layer, value: Any, product: Any) -> Any:
+def _sum(layer: Layer, value: Traced, product: Traced) -> Traced:
     """Add the bias and pass through the accumulator: exact in any order as long as it drops no fraction bits."""
     kernel, bias = layer.weights["weight"], layer.weights.get("bias")
     total = product if bias is None else product + bias[0]
@@ -136,13 +137,13 @@ def _sum(layer: Layer, value: Any, product: Any) -> Any:
     return to_type(total, layer.type)
 
 
-def _dense(layer: Layer, inputs: list[Any]) -> Any:
+def _dense(layer: Layer, inputs: list[Traced]) -> Traced:
     if inputs[0].ndim != 1:
         raise InvalidInput(f"layer '{layer.name}' (Dense): an input of shape {inputs[0].shape} must be flattened first.")
     return _sum(layer, inputs[0], inputs[0] @ layer.weights["weight"][0])
 
 
-def _conv(layer: Layer, inputs: list[Any]) -> Any:
+def _conv(layer: Layer, inputs: list[Traced]) -> Traced:
     a, kernel = layer.attributes, layer.weights["weight"][0]
     rows, columns, channels, filters = kernel.shape
     height, width, _ = layer.shape
@@ -156,27 +157,27 @@ def _conv(layer: Layer, inputs: list[Any]) -> Any:
     return _sum(layer, inputs[0], (np.stack(patches) @ kernel.reshape(-1, filters)).reshape(layer.shape))
 
 
-def _activation(layer: Layer, inputs: list[Any]) -> Any:
+def _activation(layer: Layer, inputs: list[Traced]) -> Traced:
     name = layer.attributes["activation"]
     if name not in ("relu", "linear"):
         raise InvalidInput(f"layer '{layer.name}' (Activation): '{name}' cannot be lowered to RTL; known are relu, linear.")
     return to_type(relu(inputs[0]) if name == "relu" else inputs[0], layer.type)
 
 
-def _reshape(layer: Layer, inputs: list[Any]) -> Any:
+def _reshape(layer: Layer, inputs: list[Traced]) -> Traced:
     return to_type(inputs[0].reshape(layer.shape), layer.type)
 
 
-def _transpose(layer: Layer, inputs: list[Any]) -> Any:
+def _transpose(layer: Layer, inputs: list[Traced]) -> Traced:
     return to_type(inputs[0].transpose(layer.attributes["perm"]), layer.type)
 
 
-def _merge(layer: Layer, inputs: list[Any]) -> Any:
+def _merge(layer: Layer, inputs: list[Traced]) -> Traced:
     if layer.attributes["op"] != "add" or len(inputs) != 2 or inputs[0].shape != inputs[1].shape:
         raise InvalidInput(f"layer '{layer.name}' (Merge): only the sum of two inputs of one shape can be lowered.")
     return to_type(inputs[0] + inputs[1], layer.type)
 
 
-LAYERS: Mapping[str, Callable[[Layer, list[Any]], Any]] = {
+LAYERS: Mapping[str, Callable[[Layer, list[Traced]], Any]] = {
     "Conv2D": _conv, "Dense": _dense, "Activation": _activation, "Reshape": _reshape, "Transpose": _transpose, "Merge": _merge,
 }  # fmt: skip

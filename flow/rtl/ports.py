@@ -153,9 +153,9 @@ class Manifest:
             raise MissingInput(f"{path}: there is no such file. Run the stage that writes the Verilog.")
         try:
             document: dict[str, Any] = json.loads(path.read_text())
-            ports = {k: _port(document.pop(k)) for k in ("input", "output")}
-            lists = {k: tuple(map(str, document.pop(k))) for k in ("sources", "stages")}
-            return cls(**document, **ports, **lists)
+            document |= {k: _port(document[k]) for k in ("input", "output")}
+            document |= {k: tuple(map(str, document[k])) for k in ("sources", "stages")}
+            return cls(**document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(f"{path}: this is not a manifest ({type(error).__name__}: {error}). Generate the Verilog again.") from None
 

@@ -20,9 +20,9 @@ from flow.rtl.ports import Bytes, Manifest
 FLUSH = 256  # cycles after the last vector; no pipeline is longer
 DRIVER = Path(__file__).with_name("driver.cpp")
 VERILATOR_FLAGS = ("--cc", "--exe", "--prefix", "Vdut", "--Mdir", "obj", "--x-initial", "unique", "-Wno-fatal", "-Wno-lint", "-Wno-style")
-# One C++ function of a large design takes minutes in the optimizer: split it, and hardly optimize what runs once.
-SPLIT_FLAGS = ("--output-split", "3000", "--output-split-cfuncs", "500")
-MAKE_FLAGS = ("-s", "-j", "2", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include")
+# One C++ function of a large design takes the compiler minutes, many files as much in headers. A few hundred cycles need no optimizer.
+SPLIT_FLAGS = ("--output-split", "20000", "--output-split-cfuncs", "500")
+MAKE_FLAGS = ("-s", "-j", "2", "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include")
 
 
 def _verilator() -> Tool:
@@ -40,8 +40,9 @@ def _verilator() -> Tool:
 
 VERILATOR = _verilator()
 MAKE = Tool("make", (("gmake",), ("make",)), "Install GNU make (Debian: apt install make).", minimum=(4,))
-IVERILOG = Tool("iverilog", (("iverilog",),), "Install Icarus Verilog (Debian: apt install iverilog).", ("-V",), r"version (\d+\.\d+)", (11,))
-VVP = Tool("vvp", (("vvp",),), "Install Icarus Verilog (Debian: apt install iverilog).", ("-V",), r"version (\d+\.\d+)", (11,))
+_ICARUS = "Install Icarus Verilog (Debian: apt install iverilog)."
+IVERILOG = Tool("iverilog", (("iverilog",),), _ICARUS, ("-V",), r"version (\d+\.\d+)", (11,))
+VVP = Tool("vvp", (("vvp",),), _ICARUS, ("-V",), r"version (\d+\.\d+)", (11,))
 
 
 def _found(tool: Tool) -> bool:
@@ -186,4 +187,3 @@ def read_hex(lines: Sequence[str], width: int) -> tuple[Bytes, NDArray[np.bool_]
     known = (line.translate({ord(c): "0" for c in "xXzZ"}).zfill(2 * count) for line in lines)
     raw = np.frombuffer(b"".join(bytes.fromhex(line)[::-1] for line in known), np.uint8)
     return raw.reshape(len(lines), count), unknown
-

@@ -17,6 +17,7 @@ from flow.rtl.lower import Lowered
 from flow.rtl.ports import Manifest, Port, Word
 
 NAME = "network"
+Signal = Any  # alkaid has no types
 
 
 def write(lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: float, logic_per_stage: float) -> Manifest:
@@ -78,7 +79,7 @@ def write_testbench(manifest: Manifest, folder: Path, x: Array, y: Array, clock_
     (folder / "tb.sv").write_text(templates.testbench(manifest, len(x), clock_ns))
 
 
-def _manifest(model: Any, graph: Graph, sources: list[str]) -> Manifest:
+def _manifest(model: RTLModel, graph: Graph, sources: list[str]) -> Manifest:
     (inputs,), (outputs,) = model.fsm.inp_signals, model.fsm.out_signals
     return Manifest(
         top=f"{NAME}_wrapper", clock="clk", latency=int(outputs.schedule.bias), interval=int(outputs.schedule.period),
@@ -87,7 +88,7 @@ def _manifest(model: Any, graph: Graph, sources: list[str]) -> Manifest:
     )  # fmt: skip
 
 
-def _port(signal: Any) -> Port:
+def _port(signal: Signal) -> Port:
     """Describe a port of alkaid's wrapper: every element is padded to the widest one."""
     signed, integer, fraction = (int(v) for v in np.max([tuple(p) for p in signal.precisions], axis=0))
     width = signed + integer + fraction

@@ -73,7 +73,7 @@ def _first_layer(job: Job, graph: "Graph", sample: "Values") -> str | None:
 
 
 STAGE = Stage(
-    "rtl", run, reads=("lowered", "vectors", "qonnx"), writes=("verilog",), measures=("gate_alkaid_*",),
+    "rtl", run, reads=("lowered", "vectors", "qonnx", "csim_gate"), writes=("verilog",), measures=("gate_alkaid_*",),
     config=("hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "gate.rtl_samples"), packages=("alkaid",),
     check=check, seconds=8,
 )  # fmt: skip

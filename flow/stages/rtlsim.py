@@ -40,10 +40,11 @@ def run(job: Job) -> None:
     result = simulate(job, job.input("verilog"), x, expected, TOOLS)
     count, where = gate.mismatches(expected, result.outputs)
     source, clock = version(TOOLS), job.point.hardware.clock_ns
-    job.measure("gate_rtl_mismatches", count, "samples", direction="lower", source=source, title="RTL against the logic: samples that differ")
-    job.measure("gate_rtl_samples", len(x), "samples", source=source, title="RTL against the logic: samples compared")
+    title = "RTL against the logic: samples"
+    job.measure("gate_rtl_mismatches", count, "samples", direction="lower", source=source, title=f"{title} that differ")
+    job.measure("gate_rtl_samples", len(x), "samples", source=source, title=f"{title} compared")
     if where is not None:
-        codes = manifest.output.codes(expected[where[0]][None])[0, where[1]], manifest.output.codes(result.outputs[where[0]][None])[0, where[1]]
+        codes = [int(manifest.output.codes(v)[where]) for v in (expected, result.outputs)]
         error = gate.report("rtl", "alkaid", expected, result.outputs, manifest.output_layer, where, count)
         raise MismatchError(f"{error} Codes: expected {codes[0]}, got {codes[1]}; {result.unknown} samples have unknown bits.")
     if result.unknown:
@@ -59,6 +60,6 @@ def run(job: Job) -> None:
 
 
 STAGE = Stage(
-    "rtlsim", run, reads=("verilog", "vectors"), writes=("rtlsim_gate",), measures=("gate_rtl_*", "latency_cycles", "ii_cycles", "latency_ns"),
+    "rtlsim", run, reads=("verilog", "vectors"), writes=("rtlsim_gate",), measures=("gate_rtl_*", "latency_*", "ii_cycles"),
     config=("hardware.clock_ns", "gate.rtl_samples"), tools=TOOLS, packages=("numpy",), sources=sources, seconds=25,
 )  # fmt: skip

@@ -63,4 +63,6 @@ def find_part(name: str) -> Part:
         if re.fullmatch(part.device + r"(-?[a-z]{3,4}\d+[a-z0-9-]*)?", name.lower()):
             return part
     known = [p.example for p in PARTS]
-    raise ConfigError(f"hardware.part = '{name}' is not a known part. Known, in any package and speed: {', '.join(known)}.{suggest(name, known)}")
+    raise ConfigError(
+        f"hardware.part = '{name}' is not a known part. Known: {', '.join(known)} (any package and speed).{suggest(name, known)}"
+    )

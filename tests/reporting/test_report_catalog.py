@@ -36,34 +36,11 @@ def test_ids_under_perturbation_are_taken_apart(name, expected):
     [
         ("lut", "hardware"), ("latency_cycles", "hardware"), ("lut_percent", "hardware"), ("clb", "hardware"), ("emd", "task"),
         ("emd_trivial", "task"), ("emd_gauss_5", "robustness"), ("hessian_trace_chip", "landscape"), ("gradient_norm_p95", "landscape"),
-        ("gate_csim_mismatches", "gate"),
+        ("gate_csim_mismatches", "gate"), ("samples_test", "facts"), ("validation_loss", "facts"),
     ],
 )  # fmt: skip
 def test_groups(name, group):
     assert catalog.group_of(name, {"emd": Metric(1.0), "clb": Metric(1.0, kind="mapped")}) == group
-
-
-def test_degradation_of_a_score_that_falls_and_of_one_that_rises():
-    low = {"emd": Metric(1.0, "cm", ci=(0.7, 1.3), direction="lower"), "emd_gauss_5": Metric(1.5, "cm", ci=(1.1, 1.9), direction="lower")}
-    worse = catalog.degradation("emd_gauss_5", low)
-    assert worse.value == pytest.approx(0.5) and worse.ci == pytest.approx((0.0, 1.0)) and worse.direction == "lower"
-    high = {"auc": Metric(0.9, direction="higher"), "auc_gauss_5": Metric(0.7, direction="higher")}
-    assert catalog.degradation("auc_gauss_5", high).value == pytest.approx(0.2)
-    assert catalog.degradation("auc_gauss_5", high).ci is None
-
-
-def test_degradation_prefers_paired_samples():
-    base = {"emd": Metric(1.0), "emd_flip_0": Metric(1.2), "emd_flip_5": Metric(1.5)}
-    assert catalog.degradation("emd_flip_5", base).value == pytest.approx(0.3)
-    base["emd_flip_5_degradation"] = Metric(0.31)
-    assert catalog.degradation("emd_flip_5", base).value == 0.31
-    assert set(catalog.with_degradations(base)) == set(base)
-
-
-def test_no_degradation_without_a_comparable_clean_score():
-    assert catalog.degradation("emd_gauss_5", {"emd_gauss_5": Metric(1.0)}) is None
-    assert catalog.degradation("emd_gauss_5", {"emd": Metric(1.0, "mm"), "emd_gauss_5": Metric(1.0, "cm")}) is None
-    assert catalog.degradation("lut", {"lut": Metric(1.0)}) is None
 
 
 def test_task_score_without_perturbations():
@@ -83,9 +60,9 @@ def test_plotted_scores_are_all_scores_once():
     main, other = catalog.plotted_scores(study())
     assert main == [
         "emd",
-        "emd_flip_5_degradation",
-        "emd_gauss_10_degradation",
-        "emd_salt_10_degradation",
+        "emd_flip_5",
+        "emd_gauss_10",
+        "emd_salt_10",
         "hessian_trace",
         "top_eigenvalue",
     ]

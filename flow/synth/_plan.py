@@ -1,0 +1,130 @@
+"""What a synthesis back end is asked for and what it gives: pure data, so that it can be tested without the tool.
+
+A back end is a module of `flow.synth` with
+
+- ``TOOLS``: the programs it runs,
+- ``plan(sources, manifest, part) -> BuildPlan``: pure,
+- ``read(folder) -> Report``: pure but for reading the files that the commands of the plan wrote.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flow.core.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call of a program in the folder of the plan; `tool` is the name of one of the back end's ``TOOLS``."""
+
+    name: str
+    tool: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Files to write and programs to run.
+
+    Attributes:
+        files: text by relative path.
+        groups: commands of a group do not depend on each other; groups run in order.
+    """
+
+    files: Mapping[str, str]
+    groups: tuple[tuple[Command, ...], ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the files.
+
+        Raises:
+            InvalidInput: a path that leaves the folder.
+        """
+        for name, text in self.files.items():
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise InvalidInput(f"synthesis plan: '{name}' is not inside its folder.")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def execute(self, call: Callable[[Command], object], workers: int | None = None) -> None:
+        """Run the commands of each group in parallel.
+
+        Args:
+            call: runs one command and raises when it fails; the commands after a failed one are not begun.
+            workers: how many at once; None: one for each core.
+        """
+        with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
+            for group in self.groups:
+                futures = [pool.submit(call, command) for command in group]
+                try:
+                    for future in futures:
+                        future.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Primitives of one module or of the design.
+
+    Attributes:
+        lut: look-up tables, those used as shift register or memory included.
+        ff: flip-flops and latches.
+        carry: carry primitives of 4 bits (CARRY4).
+        dsp: DSP slices.
+        bram: 36-kbit block RAMs, an 18-kbit one is a half.
+        srl: look-up tables used as shift registers.
+        muxf: wide multiplexers F7, F8, F9.
+        lut_by_inputs: look-up tables used as logic by their number of inputs; an inverter is one of 1 input.
+        other: anything else by name, e.g. clock buffers.
+    """
+
+    lut: int = 0
+    ff: int = 0
+    carry: int = 0
+    dsp: int = 0
+    bram: float = 0.0
+    srl: int = 0
+    muxf: int = 0
+    lut_by_inputs: Mapping[str, int] = field(default_factory=dict)
+    other: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, more: "Counts") -> "Counts":
+        """Add two modules."""
+        plain = {k: getattr(self, k) + getattr(more, k) for k in ("lut", "ff", "carry", "dsp", "bram", "srl", "muxf")}
+        return Counts(
+            **plain,
+            lut_by_inputs=_merge(self.lut_by_inputs, more.lut_by_inputs), other=_merge(self.other, more.other),
+        )  # fmt: skip
+
+
+def _merge(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {k: a.get(k, 0) + b.get(k, 0) for k in sorted({*a, *b})}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What synthesis found.
+
+    Attributes:
+        tool: name and version.
+        modules: counts by module, without the modules inside.
+    """
+
+    tool: str
+    modules: Mapping[str, Counts]
+
+    @property
+    def total(self) -> Counts:
+        """Sum over the modules."""
+        return sum(self.modules.values(), Counts())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON document with the total and every module."""
+        return {"tool": self.tool, "total": asdict(self.total), "modules": {name: asdict(c) for name, c in self.modules.items()}}
