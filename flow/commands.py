@@ -70,7 +70,7 @@ def command_sweep(args: argparse.Namespace) -> int:
         raise ConfigError(f"--jobs {args.jobs}: at least one process is needed.")
     study, points = load_study(Path(args.study), args.sets)
     store = _store()
-    cli.say(f"{study.name}: {len(points)} points on {args.jobs} processes, store {store.root}")
+    cli.say(f"{study.name}: {len(points)} point{'s' * (len(points) > 1)}, {args.jobs} at a time, store {store.root}")
     progress = Progress(cli.say, many=True)
     outcomes: dict[str, State | Failure] = {}
     stages = all_stages()
@@ -194,15 +194,20 @@ def _package_row(name: str) -> dict[str, object]:
     return {"tool": name, "version": version, "found": found, "ok": bool(version), "needed": True}
 
 
+def _first_line(text: str | None) -> str:
+    return next(iter((text or "").splitlines()), "")
+
+
 def command_list(args: argparse.Namespace) -> int:
     """List the choices of one kind."""
     if args.what == "models":
         rows = dict.fromkeys(model_names(), "")
     elif args.what == "stages":
-        rows = {name: (load_stage(name).run.__doc__ or "").splitlines()[0] for name in IDS}
+        rows = {name: _first_line(load_stage(name).run.__doc__) for name in IDS}
     else:
         group = GROUPS[args.what]
-        rows = {name: str(load(group, name).TITLE) for name in names(group)}
+        modules = {name: load(group, name) for name in names(group)}
+        rows = {name: str(getattr(module, "TITLE", _first_line(module.__doc__))) for name, module in modules.items()}
     if args.json:
         cli.emit({args.what: rows})
         return 0
@@ -217,5 +222,5 @@ def command_gc(args: argparse.Namespace) -> int:
     if args.json:
         cli.emit({"folders": count, "bytes": size, "removed": not args.dry_run})
     else:
-        cli.show(f"{'would remove' if args.dry_run else 'removed'} {count} folders, {size / 2**20:.1f} MiB")
+        cli.show(f"{'would remove' if args.dry_run else 'removed'} {count} folder{'s' * (count != 1)}, {size / 2**20:.1f} MiB")
     return 0

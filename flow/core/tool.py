@@ -19,6 +19,9 @@ from flow.core.errors import LicenceUnavailable, ToolFailed, ToolNotFound, ToolT
 LICENCE = re.compile(r"licen[sc]e.*(not available|checkout failed|could not|unable)|failed to (get|checkout).*licen[sc]e", re.I)
 
 
+FIRST_START = 600  # seconds; WebAssembly tools compile themselves when they are first started, which takes half a minute
+
+
 @dataclass(frozen=True)
 class Tool:
     """A program, how to find it and which versions work.
@@ -30,6 +33,7 @@ class Tool:
         version_args: arguments that make it print its version.
         version: pattern whose first group is the version.
         minimum: lowest version that works.
+        env: variables to set for it.
     """
 
     name: str
@@ -65,7 +69,7 @@ class Tool:
         argv = [*self.argv(), *self.version_args]
         try:
             done = subprocess.run(
-                argv, capture_output=True, text=True, errors="replace", timeout=120, check=False, env={**os.environ, **self.env}
+                argv, capture_output=True, text=True, errors="replace", timeout=FIRST_START, check=False, env={**os.environ, **self.env}
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ToolVersionMismatch(f"{self.name} at {argv[0]} does not tell its version: {error}. {self.hint}") from None

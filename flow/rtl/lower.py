@@ -85,15 +85,22 @@ def layer_values(graph: Graph, x: Array) -> dict[str, Array]:
 def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> str | None:
     """Name the first expected layer that the lowered logic does not compute.
 
+    Layers that only one level has (a Relu before its quantizer) are no divergence, so the name is that of the layer behind the
+    last one that agrees: a chain of layers cannot agree again once it differs and its output is wrong.
+
     Args:
         graph: the network.
-        x: (1, ...) one sample, channels last.
+        x: (1, ...) one sample of which the output is wrong, channels last.
         expected: flat values by layer in order of execution, channels last; names may be those of another level.
 
     Returns:
-        Its name, or None when all are there.
+        Its name, or None when the last one agrees.
     """
-    return first_layer(expected, layer_values(graph, x))
+    got = layer_values(graph, x)
+    names = list(expected)
+    agree = [i for i, name in enumerate(names) if first_layer({name: expected[name]}, got) is None]
+    after = max(agree, default=-1) + 1
+    return names[after] if after < len(names) else None
 
 
 def _trace(graph: Graph) -> tuple[Traced, dict[str, Traced]]:

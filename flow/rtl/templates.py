@@ -22,7 +22,8 @@ Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` ha
 - {_layout(manifest.output)}
 - Words are in the order of the flattened array, channels last (row, column, channel); word 0 is at bit 0.
 - One clock `{manifest.clock}`, no reset, no valid signal: a new input every {manifest.interval} cycle, its result after
-  {manifest.latency} rising edges (input and output registers are part of it). Timing at the target period of {clock_ns:g} ns was not verified.
+  {manifest.latency} rising edges (input and output registers are part of it).
+  Timing at the target period of {clock_ns:g} ns was not verified.
 - The host rounds inputs to the words above.
 
 Self-checking testbench in `tb/` (the run fails when a word differs):

@@ -10,17 +10,24 @@ import pytest
 
 from flow.cli import main
 from flow.core import plan
+from flow.stages import IDS
 
 TINY = """
 model = "econ_t"
 name = "tiny"
 [network]
 size = "small"
+weight_bits = 3
+input_bits = 4
+latent_bits = 4
+bias_bits = 8
 [data]
 samples = 2000
 [train]
-pretrain_epochs = 6
-epochs = 12
+pretrain_epochs = 4
+epochs = 8
+[hardware]
+logic_per_stage = 50.0
 [gate]
 samples = 64
 rtl_samples = 16
@@ -34,7 +41,6 @@ flips = [1]
 trials = 2
 flip_samples = 32
 """
-STAGES = ("data", "pretrain", "train", "export", "convert", "csim")
 
 
 @dataclass
@@ -105,10 +111,10 @@ def _shared(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def finished(_shared, hlscape, tiny, gxx) -> Path:
-    """Store in which the tiny point has been taken as far as csim. Do not write to it; see `copy_without`."""
+    """Store in which the tiny point went through the whole flow. Do not write to it; see `copy_without`."""
     store = _shared / "store"
     if not (store / "points" / "tiny.json").is_file():  # two workers may get here at once; the store's locks sort that out
-        assert hlscape("run", tiny, "--until", "csim", store=store, HLSCAPE_G__=gxx).code == 0
+        assert hlscape("run", tiny, store=store, HLSCAPE_G__=gxx).code == 0
     return store
 
 
@@ -134,7 +140,8 @@ def tmpfs(tmp_path):
     def mount(mebibytes: int) -> Path:
         folder = tmp_path / f"disk{len(mounted)}"
         folder.mkdir()
-        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], capture_output=True).returncode:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("file systems cannot be mounted here")
         mounted.append(folder)
         return folder
@@ -148,6 +155,6 @@ def whole(store: Path) -> None:
     """Check that no lock and no unfinished result is left."""
     assert list((store / "locks").glob("*")) == []
     assert [p.name for p in (store / "tmp").glob("*") if not p.name.startswith("partial-")] == []
-    for stage in STAGES:
+    for stage in IDS:
         for folder in (store / stage).glob("*"):
             assert {"key.json", "out", "result.json"} <= {p.name for p in folder.iterdir()}

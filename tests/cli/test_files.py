@@ -67,7 +67,7 @@ def test_check(hlscape, exported):
     assert "bit for bit" in done.out
     rows = json.loads(hlscape("check", exported, "--json").out)["layers"]
     assert [r["parameters"] for r in rows if r["parameters"]] == [10, 272]
-    assert {r["weight_bits"] for r in rows if r["op"] in ("Conv", "Gemm", "MatMul")} == {6}
+    assert {r["weight_bits"] for r in rows if r["op"] in ("Conv", "Gemm", "MatMul")} == {3}
 
 
 def test_check_truncated(hlscape, exported, tmp_path):

@@ -20,6 +20,10 @@ POINTS = {
     "metric": ('model = "econ_t"\n[landscape]\nmetrics = ["hessian_trase"]', ["'hessian_trase'", "Did you mean 'hessian_trace'?"]),
     "perturbation": ('model = "econ_t"\n[robustness]\nperturbations = ["gaus"]', ["'gaus'", "Did you mean 'gauss'?"]),
     "backend": ('model = "econ_t"\n[hardware]\nbackend = "quartus"', ["'quartus'", "open"]),
+    "part": (
+        'model = "econ_t"\n[hardware]\npart = "xcku116-flvb2104-2-i"',
+        ["'xcku116-flvb2104-2-i'", "xcvu13p", "Did you mean 'xcku115-"],
+    ),
     "split": ('model = "econ_t"\n[data]\nsplit = [0.5, 0.1, 0.1]', ["data.split", "add up to 1"]),
     "name": ('model = "econ_t"\nname = "../escape"', ['name = "../escape"']),
     "not TOML": ("model = econ_t", ["not valid TOML", "line 1"]),
@@ -31,7 +35,7 @@ POINTS = {
 def test_point(hlscape, tmp_path, content, words):
     path = tmp_path / "point.toml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    hlscape("run", path, "--until", "data").refused(*words)
+    hlscape("run", path).refused(*words)
     assert not (tmp_path / "store").exists()
 
 
@@ -108,7 +112,7 @@ def test_empty_path(tiny, tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     environment = {"PATH": "", "PYTHONPATH": root, "HLSCAPE_STORE": str(tmp_path / "store")}
     argv = [sys.executable, "-m", "flow", "run", str(tiny), "--until", "csim"]
-    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     for word in ("g++ was not found (looked at PATH)", "apt install g++", "HLSCAPE_G__"):
         assert word in done.stderr
@@ -116,9 +120,9 @@ def test_empty_path(tiny, tmp_path):
     assert not (tmp_path / "store" / "data").exists(), "nothing may start before the tools are found"
 
 
-@pytest.mark.parametrize(("variable", "tool", "until"), [("HLSCAPE_G__", "g++", "csim")])
-def test_tool_is_not_there(hlscape, tiny, variable, tool, until):
-    done = hlscape("run", tiny, "--until", until, **{variable: "/nowhere/tool"})
+@pytest.mark.parametrize(("variable", "tool"), [("HLSCAPE_G__", "g++"), ("HLSCAPE_VERILATOR", "verilator"), ("HLSCAPE_YOSYS", "yosys")])
+def test_tool_is_not_there(hlscape, tiny, variable, tool):
+    done = hlscape("run", tiny, **{variable: "/nowhere/tool"})
     done.refused(f"{tool} was not found (looked at {variable}=/nowhere/tool)", f"set {variable}")
 
 

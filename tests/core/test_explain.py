@@ -70,8 +70,8 @@ def test_changed_tool_and_code(flow, tmp_path, monkeypatch):
     run_point(stages("0.69"), flow.point(name="p"), flow.store)
     assert rows(flow, stages("0.70")) == [("a", "will run", ["faketool 0.69 -> 0.70"])]
     real = artifact.code_digests
-    monkeypatch.setattr(artifact, "code_digests", lambda file: {**real(file), "flow/config.py": "edited"})
-    assert rows(flow, stages("0.69")) == [("a", "will run", ["code flow/config.py changed"])]
+    monkeypatch.setattr(artifact, "code_digests", lambda file: {**real(file), "tests/core/flows.py": "edited"})
+    assert rows(flow, stages("0.69")) == [("a", "will run", ["code tests/core/flows.py changed"])]
 
 
 def test_changed_input(flow, tmp_path):

@@ -1,0 +1,150 @@
+"""The examples of CONTRIBUTING.md do what the page says."""
+
+import importlib.util
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from flow.config import DesignPoint, LandscapeConfig, RobustnessConfig
+from flow.core.plan import order, run_point
+from flow.core.plugins import load
+from flow.core.store import Store
+from flow.landscape._problem import Problem
+from flow.regularizers import Batch
+from flow.stages import all_stages
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+PLUGINS = {
+    "flow/regularizers/weight_decay.py": ("regularizers", "jacobian", ["penalty"]),
+    "flow/landscape/test_loss.py": ("landscape", "hessian_trace", ["measure"]),
+    "flow/robustness/dead_inputs.py": ("robustness", "gauss", ["draw", "apply", "measure"]),
+    "flow/synth/generic.py": ("synth", "open", ["plan", "read"]),
+    "flow/quant/repairs/name_nodes.py": ("quant.repairs", "strip_metadata", ["apply"]),
+}
+
+
+@pytest.fixture
+def example(tmp_path):
+    def module(path: str):
+        file = tmp_path / Path(path).name
+        file.write_text(FILES[path])
+        spec = importlib.util.spec_from_file_location(f"example_{file.stem}", file)
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return module
+
+
+def test_every_example_is_tested():
+    model = {f"models/sums/{name}" for name in ("network.py", "data.py", "score.py", "point.toml")}
+    assert set(FILES) == {*PLUGINS, *model, "flow/stages/zeros.py"}
+
+
+@pytest.mark.parametrize("path", PLUGINS)
+def test_contract(example, path):
+    group, other, functions = PLUGINS[path]
+    ours, theirs = example(path), load(group, other)
+    assert ours.TITLE
+    for name in functions:
+        assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(theirs, name))
+
+
+def test_paths_of_the_table_exist():
+    for path in re.findall(r"`(flow/[\w/.]+?)(?:<id>\.py)?`", PAGE):
+        assert (ROOT / path).exists() or path in FILES, path
+
+
+def test_regularizer(example):
+    network = torch.nn.Linear(2, 1)
+    torch.nn.init.constant_(network.weight, 3.0)
+    torch.nn.init.constant_(network.bias, 2.0)
+    batch = Batch(network, torch.zeros(1, 2), torch.zeros(1, 1), torch.Generator())
+    assert float(example("flow/regularizers/weight_decay.py").penalty(batch).detach()) == 0.5 * (9 + 9 + 4)
+
+
+def test_metric(example):
+    problem = Problem({"chip.w": torch.tensor(2.0)}, lambda p, x, y: p["chip.w"] * x, torch.arange(4.0), torch.zeros(4))
+    metric = example("flow/landscape/test_loss.py").measure(problem, LandscapeConfig(), np.random.default_rng(0), print)["test_loss"]
+    assert metric.value == 3.0
+    assert metric.ci[0] < 3.0 < metric.ci[1]
+
+
+def test_perturbation(example):
+    class Subject:
+        x = np.ones((1000, 10), np.float32)
+        score = type("Score", (), {"id": "sum", "title": "sum", "unit": "", "direction": "lower"})
+
+        def score_inputs(self, x):
+            return x.sum(axis=1).astype(float)
+
+        def degradation(self, scores):
+            return 10 - scores
+
+    config = RobustnessConfig(noise_percent=(50.0,), noise_draws=2)
+    metrics = example("flow/robustness/dead_inputs.py").measure(Subject(), config, np.random.default_rng(0), lambda f, t: None)
+    assert metrics["sum_dead_inputs_50"].value == pytest.approx(5, abs=0.2)
+
+
+def test_backend(example, finished, tmp_path):
+    from flow.core.tool import YOSYS, run
+    from flow.rtl.ports import Manifest
+    from flow.synth._parts import find_part
+
+    backend = example("flow/synth/generic.py")
+    verilog = next((finished / "rtl").glob("*/out/verilog"))
+    manifest = Manifest.load(verilog / "manifest.json")
+    plan = backend.plan({name: (verilog / name).read_text() for name in manifest.sources}, manifest, find_part("xcku115"))
+    plan.write(tmp_path)
+    plan.execute(lambda command: run(YOSYS, command.args, cwd=tmp_path, log=tmp_path / "log"), 1)
+    total = backend.read(tmp_path).total
+    report = json.loads(next((finished / "synth").glob("*/out/synth_report")).read_text())["total"]
+    assert 0.3 * report["lut"] < total.lut < 3 * report["lut"]
+    assert total.ff == report["ff"] + report["srl"] or total.ff >= report["ff"]
+
+
+def test_repair(example):
+    nodes = [helper.make_node("Relu", ["x"], ["y"], name=name) for name in ("a", "", "")]
+    model = helper.make_model(helper.make_graph(nodes, "g", [], []))
+    assert example("flow/quant/repairs/name_nodes.py").apply(model) == 2
+    assert len({n.name for n in model.graph.node} - {""}) == 3
+    assert isinstance(model, onnx.ModelProto)
+
+
+def test_model(hlscape, tmp_path):
+    folder = tmp_path / "models" / "sums"
+    folder.mkdir(parents=True)
+    for name in ("network.py", "data.py", "score.py", "point.toml"):
+        (folder / name).write_text(FILES[f"models/sums/{name}"])
+    quick = [f"--set={text}" for text in ("data.samples=2000", "train.pretrain_epochs=5", "train.epochs=5", "gate.samples=64")]
+    done = hlscape("run", folder / "point.toml", "--until", "convert", "--json", *quick)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["gate"]["levels"]["twin"] == {"mismatches": 0, "samples": 64}
+    assert document["metrics"]["error"]["value"] < 0.5 * document["metrics"]["error_trivial"]["value"]
+
+
+def test_stage(copy_without):
+    store, names = copy_without(), {}
+    # Under the name of a file of the package, because a stage is part of it.
+    exec(compile(FILES["flow/stages/zeros.py"], str(ROOT / "flow" / "stages" / "csim.py"), "exec"), names)
+    key = next((store / "train").glob("*/key.json"))
+    network = json.loads(key.read_text())["config"]["network"]
+    assert network["weight_bits"] == 3
+    import tomllib
+
+    from tests.cli.conftest import TINY
+
+    point = DesignPoint.model_validate_json(json.dumps(tomllib.loads(TINY)))
+    state = run_point(order([*all_stages(), names["STAGE"]], "zeros"), point, Store(store))
+    assert [r.stage for r in state.results.values() if not r.cached] == ["zeros"]
+    assert 0 < state.metrics["zero_parameters"].value < 100

@@ -1,0 +1,109 @@
+"""Ctrl-C at any moment: exit code 2, no child, lock or half-written result is left, and the same command goes on."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import whole
+
+ROOT = Path(__file__).resolve().parents[2]
+DELAY = {"data": 0.03, "pretrain": 1.5, "train": 0.3, "export": 1.5, "convert": 0.2, "csim": 1.0}  # seconds, within the stage
+
+
+def start(tiny: Path, store: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HLSCAPE_STORE": str(store), "OMP_NUM_THREADS": "1", **variables}
+    argv = [sys.executable, "-m", "flow", "run", str(tiny), *arguments]
+    return subprocess.Popen(argv, cwd=tiny.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def children(store: Path) -> list[str]:
+    """List the programs at work in a store, by command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words, folder = (process / "cmdline").read_bytes(), os.readlink(process / "cwd")
+        except OSError:
+            continue
+        if folder.startswith(str(store)):
+            found.append(words.replace(b"\0", b" ").decode())
+    return found
+
+
+def wait_for(condition, process: "subprocess.Popen[str]") -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def stopped(process: "subprocess.Popen[str]", store: Path) -> None:
+    """Interrupt, and check that nothing is left behind."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 2, err
+    assert "Stopped. Finished stages are kept" in err
+    assert "Traceback" not in err
+    assert out == ""
+    deadline = time.monotonic() + 2
+    while children(store) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children(store) == []
+    whole(store)
+
+
+@pytest.mark.parametrize("stage", DELAY)
+def test_any_moment_of_a_stage(hlscape, tiny, copy_without, gxx, stage):
+    store = copy_without(stage)
+    process = start(tiny, store, "--until", stage, HLSCAPE_G__=gxx)
+    wait_for(lambda: list((store / "locks").glob(f"{stage}-*")), process)
+    time.sleep(random.uniform(0, DELAY[stage]))
+    stopped(process, store)
+    assert not list((store / stage).glob("*"))
+    assert hlscape("run", tiny, "--until", stage, store=store, HLSCAPE_G__=gxx).code == 0
+    whole(store)
+
+
+@pytest.mark.parametrize(("stage", "program"), [("csim", "cc1plus"), ("synth", "yosys")])
+def test_programs_are_killed(tiny, copy_without, gxx, stage, program):
+    store = copy_without(stage)
+    process = start(tiny, store, "--until", stage, HLSCAPE_G__=gxx)
+    wait_for(lambda: any(program in line for line in children(store)), process)
+    began = time.monotonic()
+    stopped(process, store)
+    assert time.monotonic() - began < 5
+
+
+def test_before_the_first_stage(tiny, tmp_path):
+    process = start(tiny, tmp_path / "store", "--until", "data")
+    time.sleep(random.uniform(0.4, 1.5))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert "Traceback" not in err
+
+
+def test_a_library_that_eats_the_interrupt(hlscape, tiny, monkeypatch):
+    """`torch.export` reports a KeyboardInterrupt as an error of its own; the run must end all the same."""
+    from flow import stages, terminal
+
+    def run(job):
+        try:
+            terminal.stop_on_signal(signal.SIGINT, None)
+        except KeyboardInterrupt:
+            raise RuntimeError("export failed") from None
+
+    stage = stages.load_stage("data")
+    monkeypatch.setattr(stages, "load_stage", lambda name: type(stage)(**{**stage.__dict__, "run": run}) if name == "data" else stage)
+    monkeypatch.setattr(terminal, "_SIGNALS", [])
+    monkeypatch.setattr(stages, "IDS", ("data",))
+    done = hlscape("run", tiny, "--until", "data")
+    assert done.code == 2
+    assert "Stopped" in done.err
