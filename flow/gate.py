@@ -45,16 +45,21 @@ def mismatches(expected: Values, got: Values) -> tuple[int, tuple[int, int] | No
 
 
 def first_layer(reference: Mapping[str, Values], other: Mapping[str, Values]) -> str | None:
-    """Name the first quantized layer of `reference` whose values appear in no layer of `other`.
+    """Name the first layer of `reference` that the other level does not compute.
+
+    That is the layer behind the last one that agrees: a layer that the other level fuses with the next (a ReLU with its
+    quantizer) is no divergence, and a chain of layers whose output is wrong cannot agree again once it differs.
 
     Args:
         reference: flat values of one sample by layer, in order of execution, channels last.
         other: the same of another level, whose layers have other names and may be more.
     """
-    for name, values in reference.items():
-        if not any(v.size == values.size and np.array_equal(np.ravel(v), np.ravel(values)) for v in other.values()):
-            return name
-    return None
+    names = list(reference)
+    for position in reversed(range(len(names))):
+        values = reference[names[position]]
+        if any(v.size == values.size and np.array_equal(np.ravel(v), np.ravel(values)) for v in other.values()):
+            return names[position + 1] if position + 1 < len(names) else None
+    return names[0] if names else None
 
 
 def report(level: str, reference: str, expected: Values, got: Values, layer: str, where: tuple[int, int], count: int) -> MismatchError:

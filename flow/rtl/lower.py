@@ -83,10 +83,7 @@ def layer_values(graph: Graph, x: Array) -> dict[str, Array]:
 
 
 def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> str | None:
-    """Name the first expected layer that the lowered logic does not compute.
-
-    Layers that only one level has (a Relu before its quantizer) are no divergence, so the name is that of the layer behind the
-    last one that agrees: a chain of layers cannot agree again once it differs and its output is wrong.
+    """Name the first expected layer that the lowered logic does not compute; see `flow.gate.first_layer`.
 
     Args:
         graph: the network.
@@ -96,11 +93,7 @@ def first_divergence(graph: Graph, x: Array, expected: Mapping[str, Array]) -> s
     Returns:
         Its name, or None when the last one agrees.
     """
-    got = layer_values(graph, x)
-    names = list(expected)
-    agree = [i for i, name in enumerate(names) if first_layer({name: expected[name]}, got) is None]
-    after = max(agree, default=-1) + 1
-    return names[after] if after < len(names) else None
+    return first_layer(expected, layer_values(graph, x))
 
 
 def _trace(graph: Graph) -> tuple[Traced, dict[str, Traced]]:

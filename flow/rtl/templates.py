@@ -30,7 +30,7 @@ Self-checking testbench in `tb/` (the run fails when a word differs):
 
     cd tb
     iverilog -g2012 -o tb.vvp tb.sv ../src/*.v && vvp tb.vvp
-    verilator --binary --timing -Wno-fatal --top-module tb tb.sv ../src/*.v && obj_dir/Vtb
+    verilator --binary --timing -CFLAGS '-std=c++20 -fcoroutines' -Wno-fatal --top-module tb tb.sv ../src/*.v && obj_dir/Vtb
     xvlog -sv tb.sv ../src/*.v && xelab tb -s tb && xsim tb -R
 
 Vivado, out of context: `vivado -mode batch -source vivado_synth.tcl`.

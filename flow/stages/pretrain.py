@@ -34,5 +34,6 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "pretrain", run, reads=("dataset",), writes=("float_model",), measures=("float_loss",),
-    config=("model", "network.size", "train.pretrain_epochs", "train.batch", "train.learning_rate", "train.patience", "seed"), packages=("torch",), sources=model_source, seconds=25,
+    config=("model", "network.size", "train.pretrain_epochs", "train.batch", "train.learning_rate", "train.patience", "seed"),
+    packages=("torch",), sources=model_source, seconds=25,
 )  # fmt: skip

@@ -29,5 +29,6 @@ def run(job: Job) -> None:
 STAGE = Stage(
     "robustness", run, reads=("dataset", "qonnx", "head"),
     measures=("*_gauss_*", "*_salt_*", "*_flip_*", *(f"*_{name}_*" for name in names("robustness"))),
-    config=("model", "network.size", "data.seed", "robustness"), packages=("torch", "numpy", "scipy", "onnx", "POT"), sources=sources, seconds=12,
+    config=("model", "network.size", "data.seed", "robustness"),
+    packages=("torch", "numpy", "scipy", "onnx", "POT"), sources=sources, seconds=12,
 )  # fmt: skip

@@ -1,0 +1,210 @@
+"""What every plug-in promises, whoever wrote it; a new file is tested the moment it exists."""
+
+import inspect
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from flow.config import LandscapeConfig, NetworkConfig, RobustnessConfig
+from flow.core.errors import FlowError
+from flow.core.metric import Metric
+from flow.core.plugins import file_of, load, names
+from flow.core.tool import Tool
+from flow.landscape._problem import build_problem
+from flow.model import Score
+from flow.regularizers import Batch
+from flow.robustness._subject import build_subject
+from flow.twin import load_twin
+from tests.qonnx_models import Builder, write_mlp
+from tests.quant import toy
+
+CALLABLES = {
+    "regularizers": {"penalty": ["batch"]},
+    "landscape": {"measure": ["problem", "config", "rng", "progress"]},
+    "robustness": {"measure": ["subject", "config", "rng", "progress"]},
+    "synth": {"plan": ["sources", "manifest", "part"], "read": ["folder"]},
+    "quant.repairs": {"apply": ["model"]},
+}
+ALL = [(group, name) for group in CALLABLES for name in names(group)]
+
+
+def of(group):
+    return pytest.mark.parametrize("name", names(group))
+
+
+@pytest.mark.parametrize(("group", "name"), ALL)
+def test_every_plugin(group, name):
+    module = load(group, name)
+    assert isinstance(module.TITLE, str)
+    assert module.TITLE.strip()
+    assert "\n" not in module.TITLE
+    assert (module.__doc__ or "").strip(), "a plug-in says what it is and where it comes from"
+    for function, arguments in CALLABLES[group].items():
+        assert list(inspect.signature(getattr(module, function)).parameters) == arguments
+        assert getattr(module, function).__doc__
+    assert file_of(group, name).is_file()
+
+
+def test_each_group_has_plugins():
+    assert {group for group, _ in ALL} == set(CALLABLES)
+
+
+# --- regularizers
+
+
+def penalty(name, chain, x, seed=0):
+    x = x.clone().requires_grad_()
+    return load("regularizers", name).penalty(Batch(chain.on_chip, x, chain(x), torch.Generator().manual_seed(seed)))
+
+
+@of("regularizers")
+@pytest.mark.parametrize("kind", ["float", "quantized"])
+def test_penalty_is_a_scalar_that_trains_the_network(name, kind):
+    chain = toy.floats()[0] if kind == "float" else toy.quantized(NetworkConfig(weight_bits=4))[0]
+    state = torch.random.get_rng_state()
+    value = penalty(name, chain, torch.from_numpy(toy.dataset().x["test"]))
+    assert value.shape == ()
+    assert value.dtype == torch.float32
+    assert math.isfinite(value)
+    assert value >= 0
+    value.backward()
+    gradients = [p.grad for p in chain.on_chip.parameters() if p.grad is not None]
+    assert all(g.isfinite().all() for g in gradients)
+    assert max(float(g.abs().max()) for g in gradients) > 0
+    assert torch.equal(state, torch.random.get_rng_state()), "random numbers come from the generator of the batch only"
+
+
+@of("regularizers")
+def test_penalty_is_the_same_for_a_repeated_batch(name):
+    """The same up to the draws of random projections: the means of 200 draws differ by less than four standard errors."""
+    chain, x = toy.floats()[0], torch.from_numpy(toy.dataset().x["test"][:8])
+    draws = [torch.tensor([float(penalty(name, chain, x.repeat(n, 1, 1, 1), s).detach()) for s in range(200)]).double() for n in (1, 4)]
+    error = math.hypot(*(float(d.std()) / len(d) ** 0.5 for d in draws))
+    assert float((draws[0].mean() - draws[1].mean()).abs()) <= 4 * error + 1e-6 * float(draws[0].mean())
+    assert error < 0.1 * float(draws[0].mean())
+    assert penalty(name, chain, x, 5) == penalty(name, chain, x, 5)
+
+
+# --- landscape and robustness
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    return load_twin(write_mlp(tmp_path_factory.mktemp("contract") / "m.onnx", (4, 5, 3)))
+
+
+def samples(n, outputs):
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 1.5, (n, 4)).astype(np.float32), rng.normal(size=(n, outputs)).astype(np.float32)
+
+
+def head():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).requires_grad_(requires_grad=False)
+
+
+def check_metrics(measure):
+    """Run twice with the same numbers; nothing may depend on anything else."""
+    told = []
+    state = torch.random.get_rng_state()
+    first, again = (measure(np.random.default_rng(3), lambda fraction, text: told.append((fraction, text))) for _ in range(2))
+    assert first
+    assert first == again
+    assert all(isinstance(m, Metric) and isinstance(k, str) for k, m in first.items())
+    assert all(0 <= f <= 1 and isinstance(t, str) for f, t in told)
+    assert told
+    assert torch.equal(state, torch.random.get_rng_state())
+    for metric in first.values():
+        assert metric.title
+        assert metric.kind == "measured"
+        assert metric.ci is None or metric.ci[0] <= metric.value <= metric.ci[1]
+    return first
+
+
+@of("landscape")
+@pytest.mark.parametrize("with_head", [False, True])
+def test_landscape_metric(name, with_head, twin):
+    x, y = map(torch.from_numpy, samples(24, 2 if with_head else 3))
+    problem = build_problem(twin, head() if with_head else None, lambda o, t: (o - t).square().mean(1), x, y)
+    before = {k: v.clone() for k, v in problem.params.items()}
+    config = LandscapeConfig(samples=24, probes=4)
+    metrics = check_metrics(lambda rng, progress: load("landscape", name).measure(problem, config, rng, progress))
+    assert all(k.startswith(name) or "trace" in k or "eigen" in k for k in metrics)
+    assert all(torch.equal(before[k], v) for k, v in problem.params.items()), "the network is left as it was"
+
+
+@of("robustness")
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_perturbation(name, direction, twin):
+    sign = 1 if direction == "lower" else -1
+
+    def error(output, target):
+        return sign * ((output - target) ** 2).mean(1).astype(np.float64)
+
+    x, y = samples(24, 2)
+    subject = build_subject(twin, head(), Score("err", "Error", "u", direction, error, lambda t: t.mean(0)), x, y)
+    before = subject.x.copy(), {k: v.clone() for k, v in subject.codes.items()}
+    config = RobustnessConfig(samples=24, noise_percent=(5, 50), noise_draws=2, flips=(1, 30), trials=6, flip_samples=10)
+    metrics = check_metrics(lambda rng, progress: load("robustness", name).measure(subject, config, rng, progress))
+    middle = {"bit_flip": "flip", "salt_pepper": "salt"}.get(name, name)
+    for key, metric in metrics.items():
+        assert key.startswith(f"err_{middle}_")
+        assert (metric.unit, metric.direction) == ("u", "lower"), "a degradation: less is better, whatever the score"
+        assert metric.ci is not None
+    assert np.array_equal(before[0], subject.x)
+    assert all(torch.equal(before[1][k], v) for k, v in subject.codes.items())
+
+
+# --- synthesis back ends
+
+
+@of("synth")
+def test_back_end_plans_without_its_tool(name, monkeypatch):
+    from flow.rtl.ports import Manifest, Port, Word
+    from flow.synth._parts import PARTS
+    from flow.synth._plan import BuildPlan
+
+    monkeypatch.setenv("PATH", "")
+    module = load("synth", name)
+    assert all(isinstance(tool, Tool) and tool.hint for tool in module.TOOLS)
+    port = Port("a", 4, (Word(0, 4, 0, signed=False),))
+    manifest = Manifest("top", "clk", 1, 1, port, port, ("top.v", "s0.v"), ("s0",), "out", "test")
+    sources = {"top.v": "module top; endmodule", "s0.v": "module s0; endmodule"}
+    plans = [module.plan(dict(sources), manifest, part) for part in (PARTS[0], PARTS[0])]
+    assert plans[0] == plans[1]
+    assert isinstance(plans[0], BuildPlan)
+    assert {c.tool for group in plans[0].groups for c in group} <= {tool.name for tool in module.TOOLS}
+    assert not any("/" == file[0] or ".." in file for file in plans[0].files)
+    assert sources.items() <= plans[0].files.items()
+
+
+@of("synth")
+def test_back_end_refuses_to_read_what_is_not_there(name, tmp_path):
+    with pytest.raises(FlowError):
+        load("synth", name).read(tmp_path)
+
+
+# --- repairs
+
+
+@of("quant.repairs")
+def test_repair_keeps_what_the_network_computes_and_is_done_once(name, tmp_path):
+    b = Builder(3)
+    w = b.weight(np.random.default_rng(0).uniform(-1, 1, (2, 3)))
+    model = b.model(b.quant(b.node("Gemm", b.quant("x", 5, 0.25, rounding_mode="FLOOR"), w, transB=1), 6, 0.25, rounding_mode="ROUND"))
+    x = torch.from_numpy(np.random.default_rng(1).uniform(0, 4, (50, 3)).astype(np.float32))
+
+    def outputs():
+        onnx.save(model, str(tmp_path / "m.onnx"))
+        twin = load_twin(tmp_path / "m.onnx")
+        return twin(twin.params, x)
+
+    before = outputs()
+    load("quant.repairs", name).apply(model)
+    assert torch.equal(before, outputs())
+    assert load("quant.repairs", name).apply(model) == 0
