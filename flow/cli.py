@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from flow.core.errors import FlowError
@@ -104,13 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     warnings.filterwarnings("ignore", category=UserWarning)  # of libraries, about themselves; ours are words in a message
     try:
-        from flow import commands
-        from flow.terminal import stop_on_signal
+        with _stopping():
+            from flow import commands
 
-        signal.signal(signal.SIGTERM, stop_on_signal)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
-            signal.signal(signal.SIGINT, stop_on_signal)
-        return int(getattr(commands, f"command_{args.command}")(args))
+            return int(getattr(commands, f"command_{args.command}")(args))
     except FlowError as error:
         say(f"hlscape {args.command}: {error}")
     except KeyboardInterrupt:
@@ -119,5 +117,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = error.filename or Path.cwd()
-        say(f"hlscape {args.command}: {where}: {error.strerror}. Make sure that it can be read and written and that the disk is not full.")
+        why = error.strerror or error
+        say(f"hlscape {args.command}: {where}: {why}. Make sure that it can be read and written and that the disk is not full.")
     return 2
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Unwind on SIGINT and SIGTERM, so that tools are killed and locks released; a signal that is ignored (nohup) stays so."""
+    from flow.terminal import stop_on_signal
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop_on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -46,8 +46,8 @@ def command_run(args: argparse.Namespace) -> int:
         cli.say("Nothing had to be done: every stage is in the store.")
     command = results.run_command(args.point, args.sets)
     result = results.point_result(point, state, store, command)
-    project = results.publish_project(PROJECTS / point.name, state, command)
-    page = None if args.until else results.publish_report(REPORTS / point.name, point.name, command, [result])
+    project = results.publish_project(store, PROJECTS / point.name, state, command)
+    page = None if args.until else results.publish_report(store, REPORTS / point.name, point.name, command, [result])
     if args.json:
         extra = {"point": point.name, "project": str(project or ""), "report": str(page or "")}
         cli.emit(results.document([result], {point.name: state}, extra))
@@ -100,8 +100,8 @@ def _finish_study(
             documents.append(results.request_failure(point, outcome, reproduce))
         else:
             documents.append(results.point_result(point, outcome, store, reproduce))
-            results.publish_project(PROJECTS / point.name, outcome, reproduce)
-    page = results.publish_report(REPORTS / name, name, command, documents)
+            results.publish_project(store, PROJECTS / point.name, outcome, reproduce)
+    page = results.publish_report(store, REPORTS / name, name, command, documents)
     if args.json:
         states = {n: o for n, o in outcomes.items() if isinstance(o, State)}
         cli.emit(results.document(documents, states, {"study": name, "report": str(page)}))

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -108,21 +109,27 @@ def _same(stamp: Path, digest: str) -> bool:
     return stamp.is_file() and stamp.read_text() == digest
 
 
-def publish_report(folder: Path, study: str, command: str, results: list[PointResult]) -> Path:
+def _publishing(store: Store, folder: Path) -> AbstractContextManager[None]:
+    """Lock a folder for people: several processes may have the same point."""
+    return store.lock("publish", artifact.text_digest(str(folder.resolve())))
+
+
+def publish_report(store: Store, folder: Path, study: str, command: str, results: list[PointResult]) -> Path:
     """Write ``reports/<study>/`` unless it already shows exactly these results, and return the HTML file."""
     reporting = Path(__file__).parent / "reporting"
     code = [artifact.code_digests(reporting / "report.py"), [artifact.digest(p) for p in sorted(reporting.glob("*.j2"))]]
     digest = artifact.text_digest([study, command, code, [r.to_json() for r in results]])
     page = folder / "index.html"
-    if not (page.is_file() and _same(folder / ".digest", digest)):
-        from flow.reporting.report import write_report
+    with _publishing(store, folder):
+        if not (page.is_file() and _same(folder / ".digest", digest)):
+            from flow.reporting.report import write_report
 
-        page = write_report(folder, study, command, results)
-        (folder / ".digest").write_text(digest)
+            page = write_report(folder, study, command, results)
+            (folder / ".digest").write_text(digest)
     return page
 
 
-def publish_project(folder: Path, state: State, reproduce: str) -> Path | None:
+def publish_project(store: Store, folder: Path, state: State, reproduce: str) -> Path | None:
     """Copy the hls4ml project, the Verilog and the QONNX file of a point to ``hls_projects/<point>/`` if they changed.
 
     Returns:
@@ -131,28 +138,42 @@ def publish_project(folder: Path, state: State, reproduce: str) -> Path | None:
     wanted = {name: state.paths[source] for name, source in PROJECT.items() if source in state.paths}
     if not wanted:
         return None
-    digest = artifact.text_digest({name: state.artifacts[PROJECT[name]] for name in wanted} | {"reproduce": reproduce})
-    if not _same(folder / ".digest", digest):
-        (folder / ".digest").unlink(missing_ok=True)
-        for name, source in wanted.items():
-            target = folder / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target)
-            else:
-                shutil.copy2(source, target)
-        (folder / "README.md").write_text(PROJECT_README.format(reproduce=reproduce))
-        (folder / ".digest").write_text(digest)
+    gate = gate_of(state.metrics)
+    digest = artifact.text_digest([{name: state.artifacts[PROJECT[name]] for name in wanted}, gate, reproduce, PROJECT_README])
+    with _publishing(store, folder):
+        if not _same(folder / ".digest", digest):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".digest").unlink(missing_ok=True)
+            _replace(folder, wanted)
+            levels = (gate or {"levels": {}})["levels"].items()
+            rows = "\n".join(f"| {level} | {v['samples']} | {v['mismatches']} |" for level, v in levels)
+            (folder / "README.md").write_text(PROJECT_README.format(reproduce=reproduce, levels=rows))
+            (folder / ".digest").write_text(digest)
     return folder
+
+
+def _replace(folder: Path, wanted: Mapping[str, Path]) -> None:
+    for name in PROJECT:
+        target = folder / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        target.unlink(missing_ok=True)
+    for name, source in wanted.items():
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy2(source, folder / name)
 
 
 PROJECT = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx"}
 PROJECT_README = """# A network as hardware
 
-Made by `{reproduce}`. Every output of every gate vector was identical in Brevitas, `model.onnx`, the C++ of `hls/` and the Verilog of
-`verilog/`; a folder that is not here belongs to a stage that failed or was not asked for.
+Made by `{reproduce}`. What the exactness gate compared (a level that is not in the table was not compared, and a folder that is
+not here belongs to a stage that failed or was not asked for):
+
+| level | samples | samples that differ |
+|---|---|---|
+{levels}
 
 - `model.onnx`: the quantized network (QONNX).
 - `hls/`: hls4ml project. With Vitis HLS: `cd hls && vitis-run --mode hls --tcl build_prj.tcl` (2024.1 and later), or

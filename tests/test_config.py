@@ -28,7 +28,13 @@ def mistakes(document):
 
 def test_defaults():
     point = build_point({"model": "m"}, "here")
-    assert (point.name, point.seed, point.network.weight_bits, point.network.hidden_bits, point.hardware.backend) == ("point", 0, 6, 6, "open")
+    assert (point.name, point.seed, point.network.weight_bits, point.network.hidden_bits, point.hardware.backend) == (
+        "point",
+        0,
+        6,
+        6,
+        "open",
+    )
     assert build_point({"model": "m", "network": {"activation_bits": 3}}, "here").network.hidden_bits == 3
     assert DesignPoint.model_validate_json(point.model_dump_json()) == point
 

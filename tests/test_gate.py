@@ -55,7 +55,9 @@ def test_first_layer():
     same = {"q0": np.ones((1, 2)), "q1": np.array([[1.0], [2.0], [3.0]]), "extra": np.zeros(9), "q2": np.array([5.0])}
     assert gate.first_layer(reference, same) is None
     assert gate.first_layer(reference, {**same, "q1": np.array([1.0, 2.0, 4.0]), "q2": np.array([6.0])}) == "relu"
-    assert gate.first_layer(reference, {**same, "q1": np.array([1.0, 2.0]), "q2": np.array([6.0])}) == "relu", "another size is another layer"
+    assert gate.first_layer(reference, {**same, "q1": np.array([1.0, 2.0]), "q2": np.array([6.0])}) == "relu", (
+        "another size is another layer"
+    )
     fused = {"input": np.ones(2), "bare relu": np.ones(7), "relu": np.array([1.0, 2.0, 3.0]), "output": np.array([5.0])}
     assert gate.first_layer(fused, {**same, "q2": np.array([6.0])}) == "output", "a layer that the other level fuses is no divergence"
     assert gate.first_layer(reference, {}) == "input"

@@ -27,7 +27,9 @@ def write(tmp_path):
         return folder
 
     yield go
-    for name in [n for n in sys.modules if n.startswith("_hlscape_model_") and str(tmp_path) in str(sys.modules[n].__dict__.get("__path__"))]:
+    for name in [
+        n for n in sys.modules if n.startswith("_hlscape_model_") and str(tmp_path) in str(sys.modules[n].__dict__.get("__path__"))
+    ]:
         del sys.modules[name]
 
 

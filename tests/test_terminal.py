@@ -92,3 +92,11 @@ def test_terminal_has_one_moving_line(time, monkeypatch):
     progress(event(result=Result("train", "k", "ok", cached=True)))
     assert screen.getvalue().endswith("\r\033[K")
     assert len(lines) == 1
+
+
+def test_a_signal_that_a_library_swallowed_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(terminal, "_SIGNALS", [])
+    with pytest.raises(KeyboardInterrupt):
+        terminal.stop_on_signal(15, None)
+    with pytest.raises(KeyboardInterrupt):
+        Progress(print)(event())

@@ -197,6 +197,8 @@ def _execute(
             return result
     else:
         result = replace(result, artifacts={name: artifact.digest(out / name) for name in stage.writes})
+    if result.failure is None:  # a failure keeps its files, so that replay.sh can repeat it
+        shutil.rmtree(folder / "work", ignore_errors=True)
     result = replace(result, metrics=dict(job.metrics), seconds=round(time.monotonic() - started, 3))
     store.commit(folder, result)
     return result

@@ -103,6 +103,13 @@ class Job:
         """The declared fields of the design point; any other raises `Undeclared`."""
         return cast("DesignPoint", _View(self.full_point, self.stage.config))
 
+    @property
+    def work(self) -> Path:
+        """Folder for intermediate files, of this execution alone: a tool that outlived a killed one cannot write into it."""
+        folder = self.out.parent / "work"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def input(self, name: str) -> Path:
         """Return the path of a declared artifact.
 

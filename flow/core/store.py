@@ -88,6 +88,9 @@ class Store:
         """Make a finished folder visible in one step; if another process was first, its result stays."""
         target = self.folder(result.stage, result.key)
         with disk_errors(self.root):
+            replay = folder / "replay.sh"
+            if replay.is_file():
+                replay.write_text(replay.read_text().replace(str(folder), str(target)))
             result.write(folder / "result.json")
             _sync(*folder.rglob("*"), folder)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from flow.config import DesignPoint
 
 
-def stop_on_signal(number: int, frame: FrameType | None) -> None:
-    """Signal handler: unwind like Ctrl-C, so that tools are killed and locks are released."""
-    raise KeyboardInterrupt
-
-
 # Of a worker process. A queue cannot be sent with a task, so it is set when the process starts.
 _EVENTS: list["Queue[Event]"] = []
 _BUSY, _STOPPED = threading.Event(), threading.Event()
@@ -55,10 +50,16 @@ def _start_worker(events: "Queue[Event]") -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+def _tell(event: Event) -> None:
+    if _STOPPED.is_set():  # and yet it goes on: some libraries (torch.export) turn a KeyboardInterrupt into an error
+        raise KeyboardInterrupt
+    _EVENTS[0].put(event)
+
+
 def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State | Failure:
     _BUSY.set()
     try:
-        return run_point(stages, point, store, _EVENTS[0].put)
+        return run_point(stages, point, store, _tell)
     except FlowError as error:
         return Failure("", type(error).__name__, str(error))
     except Exception as error:  # noqa: BLE001 - one point must not take the others with it

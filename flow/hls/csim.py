@@ -91,10 +91,10 @@ def csim_tool(program: Path | None = None) -> Tool:
 
 
 def build(job: Job, project: Path) -> Csim:
-    """Compile a project in the scratch folder of the job.
+    """Compile a project in the work folder of the job.
 
     Args:
-        job: gives the scratch folder and runs g++.
+        job: gives the work folder and runs g++.
         project: folder that `flow.hls.convert.convert` wrote.
 
     Raises:
@@ -111,13 +111,13 @@ def build(job: Job, project: Path) -> Csim:
     traced = {k: v for k, v in layers.items() if re.search(rf'"{re.escape(k)}"', firmware)}
     rows = ", ".join(f'{{"{k}", {v}}}' for k, v in traced.items())
     driver = DRIVER.replace("@NAME@", name).replace("@LAYERS@", rows).replace("@IN@", str(n_in)).replace("@OUT@", str(n_out))
-    (job.scratch / "csim.cpp").write_text(driver)
-    program = job.scratch / "csim"
+    (job.work / "csim.cpp").write_text(driver)
+    program = job.work / "csim"
     firmware_folder = project / "firmware"
     job.run_tool(
         GXX,
         ["-std=c++17", "-O2", "-w", f"-I{project}", f"-I{firmware_folder / 'ap_types'}", f'-DWEIGHTS_DIR="{firmware_folder / "weights"}"',
-         str(firmware_folder / f"{name}.cpp"), str(job.scratch / "csim.cpp"), "-o", str(program)],
-        cwd=job.scratch,
+         str(firmware_folder / f"{name}.cpp"), str(job.work / "csim.cpp"), "-o", str(program)],
+        cwd=job.work,
     )  # fmt: skip
     return Csim(job, program, n_out, traced)

@@ -20,10 +20,10 @@ def exponent_for(values: torch.Tensor, site: Site) -> int:
         the tail (Banner et al., arXiv:1810.05723).
     """
     low, high = site.code_range
-    top = float(values.abs().max())
-    if top == 0.0:
+    top = max(float(values.max()) / high, float(values.min()) / low if low else 0.0)
+    if top <= 0.0:
         return -site.bits
-    widest = math.ceil(math.log2(top / max(-low, high)))
+    widest = math.ceil(math.log2(top))
 
     def loss(exponent: int) -> float:
         codes = torch.clamp(torch.round(values * 2.0**-exponent), low, high)

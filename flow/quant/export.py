@@ -58,9 +58,15 @@ def export(network: nn.Module, example: torch.Tensor, path: Path, log: TextIO) -
 def first_divergence(network: nn.Module, twin: Twin, x: torch.Tensor) -> str:
     """Name the first layer of the twin that no module of the Brevitas network reproduces, for one sample (1, ...)."""
     seen: dict[str, Values] = {}
-    for name, module in network.named_modules():
-        module.register_forward_hook(lambda m, i, out, name=name: seen.__setitem__(name, plain(out).detach().double().numpy()))
+
+    def keep(name: str, output: object) -> None:
+        with contextlib.suppress(TypeError):  # the inner modules of Brevitas return tuples
+            seen[name] = plain(output).detach().double().numpy()
+
+    hooks = [m.register_forward_hook(lambda m, i, out, name=name: keep(name, out)) for name, m in network.named_modules()]
     with torch.no_grad():
         network(x)
+        for hook in hooks:
+            hook.remove()
         layers = {k: v.double().numpy() for k, v in twin.layers(twin.params, x).items()}
     return first_layer(layers, seen) or "output"

@@ -88,7 +88,7 @@ def simulate(job: Job, verilog: Path, x: NDArray[np.float64], y: NDArray[np.floa
     """Feed one sample every clock cycle and compare every result.
 
     Args:
-        job: gives a scratch folder and runs the programs.
+        job: gives a work folder and runs the programs.
         verilog: folder that `flow.rtl.verilog.write` wrote.
         x: (N, ...) inputs, channels last.
         y: (N, outputs) expected outputs.
@@ -99,7 +99,7 @@ def simulate(job: Job, verilog: Path, x: NDArray[np.float64], y: NDArray[np.floa
         FlowError: a program is missing, fails or takes too long.
     """
     manifest = Manifest.load(verilog / "manifest.json")
-    work = job.scratch / "simulation"
+    work = job.work / "simulation"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     run_it = _icarus if tools[0].name == "iverilog" else _verilate

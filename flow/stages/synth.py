@@ -46,7 +46,7 @@ def run(job: Job) -> None:
     backend, part = plugins.load("synth", hardware.backend), find_part(hardware.part)
     manifest = Manifest.load(folder / "manifest.json")
     plan = backend.plan({name: (folder / name).read_text() for name in manifest.sources}, manifest, part)
-    work = job.scratch / "synth"
+    work = job.work / "synth"
     plan.write(work)
     tools, done, total = {t.name: t for t in backend.TOOLS}, [0], sum(map(len, plan.groups))
 

@@ -80,12 +80,12 @@ def test_penalty_is_a_scalar_that_trains_the_network(name, kind):
 
 @of("regularizers")
 def test_penalty_is_the_same_for_a_repeated_batch(name):
-    """The same up to the draws of random projections: the means of 200 draws differ by less than four standard errors."""
+    """The same up to the draws of random projections: the means of 30 draws differ by less than four standard errors."""
     chain, x = toy.floats()[0], torch.from_numpy(toy.dataset().x["test"][:8])
-    draws = [torch.tensor([float(penalty(name, chain, x.repeat(n, 1, 1, 1), s).detach()) for s in range(200)]).double() for n in (1, 4)]
+    draws = [torch.tensor([float(penalty(name, chain, x.repeat(n, 1, 1, 1), s).detach()) for s in range(30)]).double() for n in (1, 4)]
     error = math.hypot(*(float(d.std()) / len(d) ** 0.5 for d in draws))
     assert float((draws[0].mean() - draws[1].mean()).abs()) <= 4 * error + 1e-6 * float(draws[0].mean())
-    assert error < 0.1 * float(draws[0].mean())
+    assert error < 0.2 * float(draws[0].mean())
     assert penalty(name, chain, x, 5) == penalty(name, chain, x, 5)
 
 

@@ -30,7 +30,8 @@ def test_words_for_every_part_of_a_key():
         "packages": {"torch": "2.12"},
     }  # fmt: skip
     new = {
-        "format": 2, "config": {"network": {"weight_bits": 4, "rounding": "FLOOR"}, "seed": 0, "regularizers": {}}, "inputs": {"dataset": "2"},
+        "format": 2, "config": {"network": {"weight_bits": 4, "rounding": "FLOOR"}, "seed": 0, "regularizers": {}},
+        "inputs": {"dataset": "2"},
         "code": {"flow/a.py": "2", "flow/c.py": "1"}, "sources": {"model": "2"}, "tools": {"yosys": "0.70"}, "packages": {"torch": "2.13"},
     }  # fmt: skip
     assert differences(old, new) == [
@@ -44,7 +45,8 @@ def test_words_for_every_part_of_a_key():
 def test_never_ran_then_cached(flow):
     stages = [flow.stage("a"), flow.stage("b", ["a"])]
     assert rows(flow, stages) == [
-        ("a", "will run", ["it never ran for this point"]), ("b", "will run", ["it never ran for this point", "reads a, which a will write"])
+        ("a", "will run", ["it never ran for this point"]),
+        ("b", "will run", ["it never ran for this point", "reads a, which a will write"]),
     ]  # fmt: skip
     assert flow.ran == []
     assert not flow.store.root.exists()
@@ -53,7 +55,12 @@ def test_never_ran_then_cached(flow):
 
 
 def test_changed_configuration_and_what_depends_on_it(flow):
-    stages = [flow.stage("a", config=("network",)), flow.stage("b", ["a"]), flow.stage("c", ["b"], config=("network.weight_bits",)), flow.stage("d")]
+    stages = [
+        flow.stage("a", config=("network",)),
+        flow.stage("b", ["a"]),
+        flow.stage("c", ["b"], config=("network.weight_bits",)),
+        flow.stage("d"),
+    ]
     run_point(stages, flow.point(name="p"), flow.store)
     assert rows(flow, stages, bits=4) == [
         ("a", "will run", ["network.weight_bits 6 -> 4"]),
@@ -95,7 +102,9 @@ def test_failed_before_and_what_it_takes_with_it(flow):
     stages = [flow.stage("a", work=raiser(ToolFailed("code 3"))), flow.stage("b", ["a"]), flow.stage("c", ["b"]), flow.stage("d")]
     state = run_point(stages, flow.point(name="p"), flow.store)
     assert rows(flow, stages) == [
-        ("a", "failed before", ["code 3"]), ("b", "skipped", ["reads a, which is missing"]), ("c", "skipped", ["reads b, which is missing"]),
+        ("a", "failed before", ["code 3"]),
+        ("b", "skipped", ["reads a, which is missing"]),
+        ("c", "skipped", ["reads b, which is missing"]),
         ("d", "cached", []),
     ]  # fmt: skip
     assert [r.status for r in state.results.values()] == ["failed", "skipped", "skipped", "ok"]

@@ -18,7 +18,6 @@ from flow.core.errors import (
     ToolFailed,
     ToolNotFound,
     ToolTimeout,
-    Undeclared,
 )
 from flow.core.plan import order, run_point
 from flow.core.stage import Stage
@@ -131,7 +130,10 @@ def test_tool_version_source_and_code_are_in_the_key(flow, tmp_path, monkeypatch
     data.write_text("1")
 
     def stages(version="0.69"):
-        return [flow.stage("a", tools=(fake_tool(tmp_path, version),), sources=lambda point: {"data": data}, packages=("numpy",)), flow.stage("b")]
+        return [
+            flow.stage("a", tools=(fake_tool(tmp_path, version),), sources=lambda point: {"data": data}, packages=("numpy",)),
+            flow.stage("b"),
+        ]
 
     state = run_point(stages(), flow.point(), flow.store)
     assert flow.ran == ["a", "b"]
@@ -262,7 +264,10 @@ def test_declared_is_what_a_stage_gets(flow, tmp_path):
         job.output("a").write_text(job.input("x").read_text())
         job.measure("m", 2, "LUT", kind="mapped", direction="lower", ci=(1, 3), source="s", part="p", title="t")
 
-    stages = [flow.stage("x"), flow.stage("a", ["x"], work=work, config=("seed", "network.weight_bits", "train"), tools=(tool,), measures=("m",))]
+    stages = [
+        flow.stage("x"),
+        flow.stage("a", ["x"], work=work, config=("seed", "network.weight_bits", "train"), tools=(tool,), measures=("m",)),
+    ]
     state = run_point(stages, flow.point(), flow.store)
     assert state.failures == []
     folder = flow.store.folder("a", state.results["a"].key)
@@ -299,7 +304,10 @@ def test_missing_tool_is_found_before_any_stage_runs(flow):
 
 def test_check_is_asked_only_for_what_is_not_cached(flow):
     asked = []
-    stages = [flow.stage("a", check=lambda p: asked.append("a")), flow.stage("b", ["a"], config=("seed",), check=lambda p: asked.append("b"))]
+    stages = [
+        flow.stage("a", check=lambda p: asked.append("a")),
+        flow.stage("b", ["a"], config=("seed",), check=lambda p: asked.append("b")),
+    ]
     run_point(stages, flow.point(), flow.store)
     assert asked == ["a", "b"]
     run_point(stages, flow.point(), flow.store)

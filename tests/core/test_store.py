@@ -117,7 +117,7 @@ def test_scratch_survives_until_the_commit(store):
 def test_lock_excludes_four_processes(tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
-    command = [sys.executable, "-m", "tests.core.toy", "point", str(tmp_path / "store"), str(marks)]
+    command = [sys.executable, "-m", "tests.core.process", "point", str(tmp_path / "store"), str(marks)]
     processes = [subprocess.Popen(command, cwd=toy.REPOSITORY, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     try:
         (marks / "go").touch()

@@ -34,7 +34,8 @@ def go(tool, tmp_path, *args, **options):
 
 def test_output_is_returned_and_logged_line_by_line(script, tmp_path):
     path = script(
-        "import sys, time\nprint('one', flush=True)\ntime.sleep(0.6)\nprint('two', file=sys.stderr, flush=True)\nsys.stdout.buffer.write(b'\\xff')"
+        "import sys, time\nprint('one', flush=True)\ntime.sleep(0.6)\n"
+        "print('two', file=sys.stderr, flush=True)\nsys.stdout.buffer.write(b'\\xff')"
     )
     seen = []
 
@@ -86,7 +87,8 @@ def test_timeout_kills_the_whole_tree(script, tmp_path):
 
 def test_nothing_of_a_program_outlives_it(script, tmp_path):
     path = script(
-        "import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=-3, stderr=-3)\nprint(p.pid)"
+        "import subprocess, sys\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=-3, stderr=-3)\nprint(p.pid)"
     )
     pid = int(go(tool(path), tmp_path))
     time.sleep(0.1)
@@ -95,7 +97,11 @@ def test_nothing_of_a_program_outlives_it(script, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    ["ERROR: [Common 17-345] A valid license was not found: license checkout failed", "Failed to get the licence for Vivado", "LICENSE is not available"],
+    [
+        "ERROR: [Common 17-345] A valid license was not found: license checkout failed",
+        "Failed to get the licence for Vivado",
+        "LICENSE is not available",
+    ],
 )
 def test_licence(script, tmp_path, words):
     with pytest.raises(LicenceUnavailable, match="no licence"):

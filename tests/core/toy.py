@@ -5,20 +5,16 @@ Every execution leaves a line in a file of the folder `data.path` of the point (
 
 import contextlib
 import os
-import sys
 import time
 from pathlib import Path
 
 from flow.config import DataConfig, DesignPoint, NetworkConfig
 from flow.core.errors import ConfigError, ToolFailed
-from flow.core.plan import run_point
 from flow.core.stage import Job, Stage
 from flow.core.state import State
-from flow.core.store import Store
-from flow.core.sweep import run_many
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 0.05
+SECONDS = 0.08
 
 
 def point(marks: Path, bits: int = 6, seed: int = 0, name: str = "") -> DesignPoint:
@@ -143,23 +139,3 @@ def comparable(state: State) -> dict:
 
 def stage(name: str) -> Stage:
     return _named(name)
-
-
-def main(mode: str, store: Path, marks: Path) -> None:
-    """Be a process of its own: one point, the whole study, or slow points."""
-    if mode == "point":
-        while not (marks / "go").exists():
-            time.sleep(0.005)
-        run_point(STAGES[:1], point(marks), Store(store))
-    elif mode == "study":
-        for _ in run_many(STAGES, study(marks), Store(store), 2, lambda event: None):
-            pass
-    elif mode == "slow":
-        for _ in run_many([stage("slow")], [point(marks, seed=s) for s in range(6)], Store(store), 2, lambda event: None):
-            pass
-
-
-if __name__ == "__main__":
-    from tests.core import toy  # so that stages are known to workers under their importable name
-
-    toy.main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,5 +1,6 @@
 """The task score, its interval, and the refusal to rank what did not train."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from flow.quant.evaluate import measure_score, score_interval
 
 RNG = np.random.default_rng(0)
 TARGET = {k: RNG.normal(2, 1, (n, 3)).astype(np.float32) for k, n in (("train", 400), ("test", 200))}
+MEAN = TARGET["train"].mean(0)
 DATA = Dataset(TARGET, TARGET)
 
 
@@ -22,7 +24,9 @@ def mse(output, target):
     return scores
 
 
-LOWER = Score("mse", "MSE", "u", "lower", mse, lambda t: t.mean(0), lambda o, t, g: {"worst": (float(np.abs(o - t).max()), "v", "lower", "Worst")})
+LOWER = Score(
+    "mse", "MSE", "u", "lower", mse, lambda t: t.mean(0), lambda o, t, g: {"worst": (float(np.abs(o - t).max()), "v", "lower", "Worst")}
+)
 HIGHER = Score("quality", "Quality", "", "higher", lambda o, t: -mse(o, t), lambda t: t.mean(0))
 
 
@@ -75,17 +79,19 @@ def test_extras():
 @pytest.mark.parametrize(
     "output",
     [
-        np.broadcast_to(TARGET["train"].mean(0), TARGET["test"].shape),
+        np.broadcast_to(MEAN, TARGET["test"].shape),
         np.zeros_like(TARGET["test"]),
         RNG.normal(2, 1, TARGET["test"].shape),
-        np.where(np.arange(200)[:, None] < 104, TARGET["test"], 2 * TARGET["train"].mean(0) - TARGET["test"]),
+        MEAN + np.where(np.arange(200) % 25 < 13, 0.1, -0.09)[:, None] * (TARGET["test"] - MEAN),
     ],
     ids=["constant", "zero", "noise", "not significantly better"],
 )
-def test_not_trained(score, output):
+def test_not_trained(score, output, request):
     metrics, error = measured(score, output)
     assert error.startswith(f"The network did not train: its {score.title} of ")
     assert "Raise train.epochs" in error
+    gain = float(re.search(r"gain (\S+),", error)[1])
+    assert (gain > 0) == ("significantly" in request.node.callspec.id)
     assert score.id in metrics, "the numbers are kept so that a person can see why"
     assert not NotTrained.transient
 

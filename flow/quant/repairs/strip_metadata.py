@@ -11,7 +11,7 @@ def apply(model: onnx.ModelProto) -> int:
     graph = model.graph
     for item in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         if item.doc_string or item.metadata_props:
-            item.doc_string = ""
-            del item.metadata_props[:]
+            item.ClearField("doc_string")
+            item.ClearField("metadata_props")
             changed += 1
     return changed

@@ -1,0 +1,138 @@
+"""From states to documents and folders."""
+
+import json
+
+import pytest
+
+from flow import results
+from flow.core.errors import NotTrained, ToolFailed
+from flow.core.metric import Metric
+from flow.core.plan import run_point
+from flow.core.state import Failure
+from flow.reporting.result import PointResult
+from flow.results import document, gate_of, point_result, publish_project, publish_report, request_failure
+from tests.core.flows import Flow
+from tests.core.test_plan import fake_tool, raiser
+
+
+@pytest.fixture
+def flow(tmp_path):
+    return Flow(tmp_path)
+
+
+def gates(**levels):
+    return {f"gate_{k}_{what}": Metric(v) for k, pair in levels.items() for what, v in zip(("mismatches", "samples"), pair, strict=True)}
+
+
+def test_gate():
+    assert gate_of({"other": Metric(1)}) is None
+    assert gate_of(gates(twin=(0, 4096), rtl=(0, 256))) == {
+        "mismatches": 0, "samples": 256,
+        "levels": {"twin": {"mismatches": 0, "samples": 4096}, "rtl": {"mismatches": 0, "samples": 256}},
+    }  # fmt: skip
+    assert gate_of(gates(twin=(0, 4096), csim=(3, 4096)))["mismatches"] == 3
+
+
+def test_result_of_a_point(flow, tmp_path):
+    options = {"tools": (fake_tool(tmp_path),), "packages": ("numpy",), "measures": ("m",)}
+    stages = [
+        flow.stage("a", writes=(), work=lambda job: job.measure("m", 2), **options),
+        flow.stage("b", work=raiser(ToolFailed("code 3"))), flow.stage("c", ["b"]),
+    ]  # fmt: skip
+    state = run_point(stages, flow.point(name="p"), flow.store)
+    result = point_result(flow.point(name="p"), state, flow.store, "hlscape run p.toml")
+    assert (result.name, result.status, result.gate, result.reproduce) == ("p", "failed", None, "hlscape run p.toml")
+    assert result.failures == [{"stage": "b", "error": "ToolFailed", "message": "code 3"}]
+    assert result.metrics["m"].value == 2
+    assert {k: s["status"] for k, s in result.stages.items()} == {"a": "ok", "b": "failed", "c": "skipped"}
+    assert result.versions["faketool"] == "0.69"
+    assert list(result.versions) == sorted(result.versions)
+    assert result.config["data"]["path"] == flow.marks.name, "no path of this computer is told"
+    assert PointResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, "ok"), (NotTrained("no better"), "untrained"), (ToolFailed("x"), "failed")])
+def test_status(flow, error, status):
+    state = run_point([flow.stage("a", work=raiser(error) if error else None)], flow.point(), flow.store)
+    assert point_result(flow.point(), state, flow.store, "").status == status
+
+
+def test_point_that_could_not_be_run(flow):
+    result = request_failure(flow.point(name="p"), Failure("", "WorkerDied", "killed"), "cmd")
+    assert (result.status, result.failures) == ("failed", [{"stage": "", "error": "WorkerDied", "message": "killed"}])
+
+
+def test_document_of_one_and_of_many(flow):
+    states, found = {}, []
+    for seed in (0, 1):
+
+        def work(job, seed=seed):
+            job.output("a").touch()
+            job.metrics.update(gates(twin=(seed, 64 + seed)))
+
+        stage = flow.stage("a", config=("seed",), measures=("*",), work=work)
+        point = flow.point(seed=seed)
+        states[point.name] = run_point([stage], point, flow.store)
+        found.append(point_result(point, states[point.name], flow.store, ""))
+    one = document(found[:1], dict(list(states.items())[:1]), {"point": "x"})
+    assert one["point"] == "x"
+    assert set(one["metrics"]) == {"gate_twin_mismatches", "gate_twin_samples"}
+    assert one["gate"]["levels"] == {"twin": {"mismatches": 0, "samples": 64}}
+    assert one["stages"]["a"]["cached"] is False
+    assert one["failures"] == {}
+    both = document(found, states, {})
+    assert (both["gate"]["mismatches"], both["gate"]["samples"]) == (1, 64)
+    assert set(both["gate"]["levels"]) == {"w6-s0/twin", "w6-s1/twin"}
+    assert set(both["stages"]) == {"w6-s0/a", "w6-s1/a"}
+    assert json.loads(json.dumps(both))["status"] == {"w6-s0": "ok", "w6-s1": "ok"}
+    assert document([], {}, {})["gate"]["samples"] == 0
+
+
+def project_flow(flow):
+    def folder(job):
+        (job.output("project") / "firmware").mkdir(parents=True)
+        (job.output("project") / "firmware" / "top.cpp").write_text(str(job.point.seed))
+
+    return [flow.stage("qonnx"), flow.stage("convert", ["qonnx"], writes=("project",), work=folder, config=("seed",))]
+
+
+def test_project_is_copied_when_it_changed(flow, tmp_path):
+    target = tmp_path / "hls_projects" / "p"
+    assert publish_project(flow.store, target, run_point([flow.stage("a")], flow.point(), flow.store), "cmd") is None
+    assert not target.exists()
+    state = run_point(project_flow(flow), flow.point(), flow.store)
+    assert publish_project(flow.store, target, state, "hlscape run p") == target
+    top = target / "hls" / "firmware" / "top.cpp"
+    assert top.read_text() == "0"
+    assert (target / "model.onnx").read_text() == "qonnx"
+    assert "Made by `hlscape run p`" in (target / "README.md").read_text()
+    top.write_text("by hand")
+    publish_project(flow.store, target, state, "hlscape run p")
+    assert top.read_text() == "by hand", "nothing changed, so nothing is written"
+    publish_project(flow.store, target, run_point(project_flow(flow), flow.point(seed=1), flow.store), "hlscape run p")
+    assert top.read_text() == "1"
+
+
+def test_report_is_written_when_it_changed(flow, tmp_path, monkeypatch):
+    from flow.reporting import report
+
+    written = []
+
+    def write(folder, study, command, found, *more):
+        written.append([r.name for r in found])
+        folder.mkdir(exist_ok=True)
+        (folder / "index.html").write_text("page")
+        return folder / "index.html"
+
+    monkeypatch.setattr(report, "write_report", write)
+    result = PointResult("p", "ok")
+    for found in ([result], [result], [result, result]):
+        assert publish_report(flow.store, tmp_path / "r", "study", "cmd", found).read_text() == "page"
+    assert written == [["p"], ["p", "p"]]
+    (tmp_path / "r" / "index.html").unlink()
+    publish_report(flow.store, tmp_path / "r", "study", "cmd", [result, result])
+    assert len(written) == 3
+
+
+def test_commands_can_be_pasted():
+    assert results.run_command("a b.toml", ["x=1", "data.path=it's"]) == "hlscape run 'a b.toml' --set x=1 --set 'data.path=it'\"'\"'s'"
