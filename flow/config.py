@@ -319,6 +319,8 @@ def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[Design
     empty = [key for key, values in study.axes.items() if not values]
     if empty:
         raise ConfigError(f"{path}: axes.{empty[0]} has no values.")
+    if fixed := sorted({_parse_set(text)[0] for text in sets} & set(study.axes)):
+        raise ConfigError(f"--set {fixed[0]}: this key is an axis of {path}, which sets it for each point. Change the axis instead.")
     points: list[DesignPoint] = []
     for values in itertools.product(*study.axes.values()):
         point = load_document(path.parent / study.point, sets)

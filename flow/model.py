@@ -147,4 +147,7 @@ def load_model(name: str) -> Model:
 def _part(package: str, folder: Path, part: str) -> ModuleType:
     if not (folder / f"{part}.py").is_file():
         raise ConfigError(f"{folder} has no {part}.py; see CONTRIBUTING.md, 'A model'.")
-    return importlib.import_module(f"{package}.{part}")
+    try:
+        return importlib.import_module(f"{package}.{part}")
+    except Exception as error:  # noqa: BLE001 - a user's module can fail in any way
+        raise ConfigError(f"{folder}/{part}.py cannot be imported: {type(error).__name__}: {error}.") from error

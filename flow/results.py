@@ -165,7 +165,7 @@ def _replace(folder: Path, wanted: Mapping[str, Path]) -> None:
             shutil.copy2(source, folder / name)
 
 
-PROJECT = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx"}
+PROJECT = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report"}
 PROJECT_README = """# A network as hardware
 
 Made by `{reproduce}`. What the exactness gate compared (a level that is not in the table was not compared, and a folder that is
@@ -178,6 +178,7 @@ not here belongs to a stage that failed or was not asked for):
 - `model.onnx`: the quantized network (QONNX).
 - `hls/`: hls4ml project. With Vitis HLS: `cd hls && vitis-run --mode hls --tcl build_prj.tcl` (2024.1 and later), or
   `vitis_hls -f build_prj.tcl`. `tb_data/` holds input vectors and the outputs that must come out.
+- `synth.json`: resources by module.
 - `verilog/`: pipelined RTL with a self-checking testbench and a Tcl script for out-of-context synthesis in Vivado.
 """
 

@@ -243,3 +243,10 @@ def test_points_of_a_study_are_json(study):
     _, points = study("seed = [0, 1]\n")
     for point in points:
         assert build_point(json.loads(point.model_dump_json()), "again") == point
+
+
+def test_an_axis_cannot_be_overridden(tmp_path):
+    (tmp_path / "p.toml").write_text('model = "econ_t"\n')
+    (tmp_path / "s.toml").write_text('name = "s"\npoint = "p.toml"\naxes = { seed = [0, 1] }\n')
+    with pytest.raises(ConfigError, match="--set seed: this key is an axis of .*s.toml"):
+        load_study(tmp_path / "s.toml", ["seed=3"])

@@ -76,3 +76,10 @@ def test_scores_have_no_extras_unless_they_say_so():
 
     score = Score("s", "S", "", "lower", lambda o, t: np.zeros(len(t)), lambda t: t.mean(0))
     assert score.extras(np.zeros(1), np.zeros(1), np.random.default_rng(0)) == {}
+
+
+def test_a_model_that_cannot_be_imported(tmp_path):
+    for part in ("network", "data", "score"):
+        (tmp_path / f"{part}.py").write_text("import a_package_that_is_not_there\n")
+    with pytest.raises(ConfigError, match=r"network.py cannot be imported: ModuleNotFoundError: No module named"):
+        load_model(str(tmp_path))

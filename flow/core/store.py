@@ -107,8 +107,17 @@ class Store:
         return self.root / "tmp" / f"partial-{stage}-{key}"
 
     def in_use(self) -> bool:
-        """Tell whether a living process holds a lock; what killed processes left does not count."""
-        return any(not _is_stale(path) for path in (self.root / "locks").glob("*"))
+        """Tell whether a living process holds a lock; what killed processes left is cleared away."""
+        busy = False
+        for path in (self.root / "locks").glob("*"):
+            if not _is_stale(path):
+                busy = True
+            elif path.is_dir():
+                with suppress(OSError):
+                    path.rmdir()
+            else:
+                _break_if_stale(path)
+        return busy
 
     @contextmanager
     def lock(self, stage: str, key: str) -> Iterator[None]:

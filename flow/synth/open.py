@@ -16,6 +16,7 @@ from flow.rtl.ports import Manifest
 from flow.synth._parts import Part
 from flow.synth._plan import BuildPlan, Command, Counts, Report
 
+TITLE = "Yosys technology mapping (no vendor tool)"
 TOOLS = (YOSYS,)
 SUFFIX = ".stat.json"
 PRIMITIVES: tuple[tuple[str, Callable[[int, re.Match[str]], Counts]], ...] = (

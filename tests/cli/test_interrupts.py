@@ -1,5 +1,6 @@
 """Ctrl-C at any moment: exit code 2, no child, lock or half-written result is left, and the same command goes on."""
 
+import contextlib
 import os
 import random
 import signal
@@ -22,16 +23,16 @@ def start(tiny: Path, store: Path, *arguments: str, **variables: str) -> "subpro
     return subprocess.Popen(argv, cwd=tiny.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def children(store: Path) -> list[str]:
-    """List the programs at work in a store, by command line."""
-    found = []
+def children(store: Path) -> dict[int, str]:
+    """Return the programs at work in a store: command line by process id."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words, folder = (process / "cmdline").read_bytes(), os.readlink(process / "cwd")
         except OSError:
             continue
         if folder.startswith(str(store)):
-            found.append(words.replace(b"\0", b" ").decode())
+            found[int(process.name)] = words.replace(b"\0", b" ").decode()
     return found
 
 
@@ -47,7 +48,7 @@ def wait_for(condition, process: "subprocess.Popen[str]") -> None:
 def stopped(process: "subprocess.Popen[str]", store: Path) -> None:
     """Interrupt, and check that nothing is left behind."""
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 2, err
     assert "Stopped. Finished stages are kept" in err
     assert "Traceback" not in err
@@ -55,7 +56,7 @@ def stopped(process: "subprocess.Popen[str]", store: Path) -> None:
     deadline = time.monotonic() + 2
     while children(store) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert children(store) == []
+    assert children(store) == {}
     whole(store)
 
 
@@ -71,22 +72,30 @@ def test_any_moment_of_a_stage(hlscape, tiny, copy_without, gxx, stage):
     whole(store)
 
 
-@pytest.mark.parametrize(("stage", "program", "result"), [("csim", "cc1plus", "csim"), ("synth", "yosys", "synth/*.stat.json")])
-def test_programs_are_killed(tiny, copy_without, gxx, stage, program, result):
+@pytest.mark.parametrize(("stage", "program"), [("csim", "cc1plus"), ("synth", "yosys")])
+def test_programs_are_killed(hlscape, tiny, copy_without, gxx, stage, program):
     store = copy_without(stage)
     process = start(tiny, store, "--until", stage, HLSCAPE_G__=gxx)
-    wait_for(lambda: any(program in line for line in children(store)), process)
-    stopped(process, store)
-    assert list((store / "tmp").glob(f"partial-{stage}-*/{result}")) == [], "the program ran to its end"
-    assert start(tiny, store, "--until", stage, "--json", HLSCAPE_G__=gxx).wait(120) == 0
-    whole(store)
+    wait_for(lambda: any(program in line for line in children(store).values()), process)
+    frozen = list(children(store))
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)  # it can no longer end by itself
+    try:
+        stopped(process, store)
+    finally:
+        for pid in frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    if stage == "csim":  # the other takes too long to do it all again
+        assert hlscape("run", tiny, "--until", stage, store=store, HLSCAPE_G__=gxx).code == 0
+        whole(store)
 
 
 def test_before_the_first_stage(tiny, tmp_path):
     process = start(tiny, tmp_path / "store", "--until", "data")
     time.sleep(random.uniform(0.4, 1.5))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "")
     assert "Traceback" not in err
 

@@ -214,16 +214,18 @@ def test_two_that_break_a_lock_at_the_same_time(store, monkeypatch):
     assert path.exists(), "the other one is done, and this one looks again later"
 
 
-def test_in_use(store):
+def test_in_use_clears_away_what_the_dead_left(store):
     assert not store.in_use()
     path = leave_lock(store, dead_pid())
-    path.with_name("s-k.0123").write_text("")
-    assert store.in_use(), "a lock may be half-written at this moment"
-    os.utime(path.with_name("s-k.0123"), (0, 0))
+    half, breaker = path.with_name("s-k.0123"), path.with_name("s-l.break")
+    half.write_text("")
+    breaker.mkdir()
+    assert store.in_use(), "these may be in the making at this moment"
+    assert not path.exists()
+    os.utime(half, (0, 0))
+    os.utime(breaker, (0, 0))
     assert not store.in_use()
-    path.with_name("s-k.break").mkdir()
-    assert store.in_use()
-    path.with_name("s-k.break").rmdir()
+    assert list(path.parent.iterdir()) == []
     leave_lock(store, os.getpid())
     assert store.in_use()
     path.unlink()
