@@ -149,5 +149,5 @@ def _part(package: str, folder: Path, part: str) -> ModuleType:
         raise ConfigError(f"{folder} has no {part}.py; see CONTRIBUTING.md, 'A model'.")
     try:
         return importlib.import_module(f"{package}.{part}")
-    except Exception as error:  # noqa: BLE001 - a user's module can fail in any way
+    except Exception as error:
         raise ConfigError(f"{folder}/{part}.py cannot be imported: {type(error).__name__}: {error}.") from error

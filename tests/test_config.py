@@ -248,5 +248,5 @@ def test_points_of_a_study_are_json(study):
 def test_an_axis_cannot_be_overridden(tmp_path):
     (tmp_path / "p.toml").write_text('model = "econ_t"\n')
     (tmp_path / "s.toml").write_text('name = "s"\npoint = "p.toml"\naxes = { seed = [0, 1] }\n')
-    with pytest.raises(ConfigError, match="--set seed: this key is an axis of .*s.toml"):
+    with pytest.raises(ConfigError, match=r"--set seed: this key is an axis of .*s\.toml"):
         load_study(tmp_path / "s.toml", ["seed=3"])
