@@ -5,7 +5,7 @@ MODEL  ?= econ_t
 BACKEND ?= open
 POINT  ?= models/$(MODEL)/point.toml
 STUDY  ?= models/$(MODEL)/study.toml
-JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SET    ?=
 
 READY := $(VENV)/.ready
@@ -45,7 +45,7 @@ report: $(READY)
 	$(VENV)/bin/hlscape report $(STUDY) --set hardware.backend=$(BACKEND) $(SET)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(READY)
 	$(VENV)/bin/ruff check flow models tests

@@ -82,6 +82,15 @@ class Tool:
         return found[1]
 
 
+_RUNNING: "set[subprocess.Popen[str]]" = set()
+
+
+def kill_all() -> None:
+    """Kill every program that `run` waits for, in whichever thread, with its children."""
+    for process in list(_RUNNING):
+        _kill_tree(process)
+
+
 def _kill_tree(process: "subprocess.Popen[str]") -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -124,6 +133,7 @@ def run(tool: Tool, args: Sequence[str], *, cwd: Path, log: Path, timeout: float
         )  # fmt: skip
         watchdog = Timer(timeout, _kill_tree, (process,))
         watchdog.start()
+        _RUNNING.add(process)
         try:
             for line in process.stdout or ():
                 lines.append(line)
@@ -133,6 +143,7 @@ def run(tool: Tool, args: Sequence[str], *, cwd: Path, log: Path, timeout: float
         finally:
             watchdog.cancel()
             _kill_tree(process)
+            _RUNNING.discard(process)
     if code == 0:
         return "".join(lines)
     tail = "".join(lines[-12:]).strip() or "(it printed nothing)"

@@ -96,8 +96,10 @@ def axis_title(name: str, metric: Metric) -> str:
 
 
 def _scope(metrics: list[Metric]) -> str:
-    parts = {", ".join(text for text in (m.kind, m.source, m.part) if text): None for m in metrics}
-    return "; ".join(parts)
+    parts = list(dict.fromkeys(", ".join(text for text in (m.kind, m.source, m.part) if text) for m in metrics))
+    if len(parts) <= 2:
+        return "; ".join(parts)
+    return f"{parts[0]}; {len(parts) - 1} more sources, see the details of each point"
 
 
 def _missing_notes(missing: Mapping[str, list[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import Group, ids_of, levels, perturbed, task_score, title
+from flow.reporting.catalog import KNOWN_KINDS, Group, ids_of, levels, perturbed, task_score, title
 from flow.reporting.numbers import half_width, plus_minus, significant
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
@@ -141,6 +141,8 @@ def _header(name: str, results: Iterable[PointResult]) -> tuple[str, str]:
     words = {"latency_cycles": "cycles", "latency_ns": "latency", "hessian_trace": "trace"}
     unit = next(result.metrics[name].unit for result in results if name in result.metrics)
     text = words.get(name, name.replace("_", " ") if len(name) > 4 else name.upper())
+    if any(kind in name for kind in KNOWN_KINDS):
+        text = f"Δ {text}"
     return text, "" if unit.lower() == text.lower() else unit
 
 
@@ -170,4 +172,5 @@ def study_table(results: list[PointResult]) -> str:
         if not result.ranked:
             state = result.status if result.status != "ok" else "not exact"
             lines += [f"{result.name}  {state}, not ranked", *_reasons(result, "    ")]
+    lines.append("Δ: how much worse the score becomes under the perturbation. ± is half of the 95 % confidence interval.")
     return "\n".join(lines) + "\n"

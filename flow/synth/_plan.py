@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flow.core.errors import InvalidInput
+from flow.core.tool import kill_all
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class BuildPlan:
             workers: how many at once; None: one for each core.
         """
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
-            for group in self.groups:
-                futures = [pool.submit(call, command) for command in group]
-                try:
-                    for future in futures:
+            try:
+                for group in self.groups:
+                    for future in [pool.submit(call, command) for command in group]:
                         future.result()
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                kill_all()  # threads do not see Ctrl-C, and what they wait for is no longer wanted
+                raise
 
 
 @dataclass(frozen=True)
