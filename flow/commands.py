@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flow import cli, results
-from flow.config import DesignPoint, load_document, load_point, load_study
+from flow.config import DesignPoint, Study, load_document, load_point, load_study
 from flow.core import explain as explaining
 from flow.core.errors import ConfigError, FlowError
 from flow.core.plan import order, run_point
@@ -81,21 +81,22 @@ def command_sweep(args: argparse.Namespace) -> int:
     states = {name: o for name, o in outcomes.items() if isinstance(o, State)}
     if len(states) == len(points) and all(r.cached for s in states.values() for r in s.results.values()):
         cli.say("Nothing had to be done: every stage is in the store.")
-    return _finish_study(args, study.name, points, outcomes, results.sweep_command(args.study, args.sets))
+    return _finish_study(args, study, points, outcomes, results.sweep_command(args.study, args.sets))
 
 
 def _finish_study(
-    args: argparse.Namespace, name: str, points: Sequence[DesignPoint], outcomes: dict[str, State | Failure], command: str
+    args: argparse.Namespace, study: Study | None, points: Sequence[DesignPoint], outcomes: dict[str, State | Failure], command: str
 ) -> int:
     store = _store()
     if broken := {o.message for o in outcomes.values() if isinstance(o, Failure)}:
         cli.say("Not every point could be run:\n  " + "\n  ".join(sorted(broken)))
         if len(broken) == 1 and not any(isinstance(o, State) for o in outcomes.values()):
             return 2
+    name = points[0].name if study is None else study.name
     documents: list[PointResult] = []
     for point in points:
         outcome = outcomes[point.name]
-        reproduce = f"{command}  # point {point.name}"
+        reproduce = command if study is None else results.point_command(args.study, study, point, args.sets)
         if isinstance(outcome, Failure):
             documents.append(results.request_failure(point, outcome, reproduce))
         else:
@@ -114,12 +115,11 @@ def _finish_study(
 def command_report(args: argparse.Namespace) -> int:
     """Write the report of a study from finished results only."""
     path = Path(args.study)
+    study: Study | None = None
     if "model" in load_document(path):
-        points = [load_point(path, args.sets)]
-        title, command = points[0].name, results.run_command(args.study, args.sets)
+        points, command = [load_point(path, args.sets)], results.run_command(args.study, args.sets)
     else:
-        study, points = load_study(path, args.sets)
-        title, command = study.name, results.sweep_command(args.study, args.sets)
+        (study, points), command = load_study(path, args.sets), results.sweep_command(args.study, args.sets)
     store, stages = _store(), order(all_stages())
     outcomes: dict[str, State | Failure] = {}
     for point in points:
@@ -131,8 +131,8 @@ def command_report(args: argparse.Namespace) -> int:
         else:
             outcomes[point.name] = run_point(stages, point, store)
     if not any(isinstance(o, State) for o in outcomes.values()):
-        raise ConfigError(f"{title}: no point of it has been run. Run: {command}")
-    return _finish_study(args, title, points, outcomes, command)
+        raise ConfigError(f"{args.study}: no point of it has been run. Run: {command}")
+    return _finish_study(args, study, points, outcomes, command)
 
 
 def command_explain(args: argparse.Namespace) -> int:

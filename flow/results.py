@@ -1,14 +1,18 @@
 """From the kernel's state to what a person is given: result documents, reports and project folders."""
 
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from flow.config import DesignPoint
+from pydantic import BaseModel
+
+from flow.config import DesignPoint, Study
 from flow.core import artifact
 from flow.core.metric import Metric
 from flow.core.state import Failure, State
@@ -186,6 +190,25 @@ not here belongs to a stage that failed or was not asked for):
 def run_command(path: str, sets: Sequence[str]) -> str:
     """Return the command line that repeats a run."""
     return _command("run", path, sets)
+
+
+def point_command(study_file: str, study: Study, point: DesignPoint, sets: Sequence[str]) -> str:
+    """Return the command line that runs one point of a study by itself."""
+    axes = [f"{key}={_toml(_plain(attrgetter(key)(point)))}" for key in study.axes]
+    path = os.path.normpath(Path(study_file).parent / study.point)
+    return run_command(path, [*sets, *axes, f"name={point.name}"])
+
+
+def _plain(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def sweep_command(path: str, sets: Sequence[str]) -> str:

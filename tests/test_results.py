@@ -1,10 +1,13 @@
 """From states to documents and folders."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
 from flow import results
+from flow.config import load_point, load_study
 from flow.core.errors import NotTrained, ToolFailed
 from flow.core.metric import Metric
 from flow.core.plan import run_point
@@ -136,3 +139,14 @@ def test_report_is_written_when_it_changed(flow, tmp_path, monkeypatch):
 
 def test_commands_can_be_pasted():
     assert results.run_command("a b.toml", ["x=1", "data.path=it's"]) == "hlscape run 'a b.toml' --set x=1 --set 'data.path=it'\"'\"'s'"
+
+
+def test_the_command_of_a_point_makes_that_very_point(tmp_path):
+    (tmp_path / "p.toml").write_text('model = "econ_t"\n')
+    axes = 'axes = { "network.weight_bits" = [3, 4], regularizers = [{}, { jacobian = 0.0003 }], "data.split" = [[0.6, 0.2, 0.2]] }\n'
+    (tmp_path / "s.toml").write_text('name = "s"\npoint = "p.toml"\n' + axes)
+    study, points = load_study(tmp_path / "s.toml", ["seed=7"])
+    for point in points:
+        words = shlex.split(results.point_command(str(tmp_path / "s.toml"), study, point, ["seed=7"]))
+        assert words[:2] == ["hlscape", "run"]
+        assert load_point(Path(words[2]), words[4::2]) == point
