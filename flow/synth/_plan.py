@@ -8,8 +8,9 @@ A back end is a module of `flow.synth` with
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,17 @@ class BuildPlan:
             workers: how many at once; None: one for each core.
         """
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
+            futures: list[Future[None]] = []
             try:
                 for group in self.groups:
-                    for future in [pool.submit(call, command) for command in group]:
+                    futures = [pool.submit(call, command) for command in group]
+                    for future in futures:
                         future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                kill_all()  # threads do not see Ctrl-C, and what they wait for is no longer wanted
+                while not all(future.done() for future in futures):  # one may be about to start its program
+                    kill_all()  # threads do not see Ctrl-C, and what they wait for is no longer wanted
+                    time.sleep(0.05)
                 raise
 
 

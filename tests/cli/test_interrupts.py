@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import interrupts
 from tests.cli.conftest import whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,8 @@ DELAY = {"data": 0.03, "pretrain": 1.5, "train": 0.3, "export": 1.5, "convert": 
 def start(tiny: Path, store: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HLSCAPE_STORE": str(store), "OMP_NUM_THREADS": "1", **variables}
     argv = [sys.executable, "-m", "flow", "run", str(tiny), *arguments]
-    return subprocess.Popen(argv, cwd=tiny.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(argv, cwd=tiny.parent, env=environment, text=True, preexec_fn=interrupts.hear, **pipes)
 
 
 def children(store: Path) -> dict[int, str]:

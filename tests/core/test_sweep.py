@@ -15,6 +15,7 @@ from flow.core.artifact import digest
 from flow.core.plan import run_point
 from flow.core.state import Failure, Result, State
 from flow.core.store import Store
+from tests import interrupts
 from tests.core import toy
 
 STAGE_FOLDERS = [s.id for s in toy.STAGES]
@@ -35,7 +36,7 @@ def start():
         begun.append(
             subprocess.Popen(
                 [sys.executable, "-m", "tests.core.process", mode, str(store), str(marks)], cwd=toy.REPOSITORY, start_new_session=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=interrupts.hear,
             )
         )  # fmt: skip
         return begun[-1]
