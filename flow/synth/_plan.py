@@ -61,7 +61,7 @@ class BuildPlan:
             workers: how many at once; None: one for each core.
         """
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
-            futures: list[Future[None]] = []
+            futures: list[Future[object]] = []
             try:
                 for group in self.groups:
                     futures = [pool.submit(call, command) for command in group]
