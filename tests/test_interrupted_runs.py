@@ -65,7 +65,7 @@ def test_a_sweep_killed_at_ten_random_moments_ends_in_the_same_bytes(tmp_path: P
     for _ in range(10):
         process = start(killed, "sweep", "study.toml", "-j", "2")
         try:
-            process.communicate(timeout=moments.uniform(0.03, 0.2) * duration)
+            process.communicate(timeout=moments.uniform(0.05, 0.14) * duration)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
