@@ -11,6 +11,7 @@ from flow.model import Model
 if TYPE_CHECKING:
     from torch import nn
 
+    from flow.gate import Values
     from flow.twin import Twin
 
 
@@ -39,6 +40,20 @@ def load_network(job: Job, model: Model) -> "tuple[Twin, nn.Module | None]":
             raise InvalidInput(f"{job.input('head')}: these weights do not fit the off-chip part of {job.point.model}: {error}") from None
         head.eval().requires_grad_(requires_grad=False)
     return load_twin(job.input("qonnx")), head
+
+
+def twin_layers(qonnx: Path, sample: "Values") -> "dict[str, Values]":
+    """Return the flat values of every layer of the twin, channels last, for one sample (without a sample axis, channels first)."""
+    import numpy as np
+    import torch
+
+    from flow.gate import channels_last
+    from flow.twin import load_twin
+
+    twin = load_twin(qonnx)
+    with torch.no_grad():
+        layers = twin.layers(twin.params, torch.from_numpy(np.ascontiguousarray(sample, np.float32))[None])
+    return {name: np.ravel(channels_last(v.numpy().astype(np.float64))) for name, v in layers.items()}
 
 
 def measure_all(job: Job, group: str, subject: object, config: object, ids: tuple[str, ...]) -> None:

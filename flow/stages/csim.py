@@ -1,16 +1,11 @@
 """Stage ``csim``: the hls4ml C++ on every gate vector, bit for bit equal to the twin."""
 
 import json
-from typing import TYPE_CHECKING
 
 from flow.core.stage import Job, Stage
 from flow.core.tool import GXX
 from flow.hls.csim import build, csim_tool
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flow.hls.csim import Values
+from flow.stages._measuring import twin_layers
 
 
 def run(job: Job) -> None:
@@ -30,24 +25,10 @@ def run(job: Job) -> None:
     job.measure("gate_csim_mismatches", count, "samples", direction="lower", title="C-simulation against the twin: samples that differ")
     job.measure("gate_csim_samples", len(x), "samples", title="C-simulation against the twin: samples compared")
     if where is not None:
-        raise gate.report(
-            "csim", "twin", expected, got, _first_layer(job, csim.trace(x[where[0] : where[0] + 1]), x[where[0]]), where, count
-        )
+        traced = csim.trace(x[where[0] : where[0] + 1])
+        layer = gate.first_layer(twin_layers(job.input("qonnx"), x[where[0]]), traced) or "output"
+        raise gate.report("csim", "twin", expected, got, layer, where, count)
     job.output("csim_gate").write_text(json.dumps({"level": "csim", "samples": len(x), "mismatches": 0}) + "\n")
-
-
-def _first_layer(job: Job, traced: "Mapping[str, Values]", sample: "Values") -> str:
-    import numpy as np
-    import torch
-
-    from flow import gate
-    from flow.twin import load_twin
-
-    twin = load_twin(job.input("qonnx"))
-    with torch.no_grad():
-        layers = twin.layers(twin.params, torch.from_numpy(np.asarray(sample, np.float32))[None])
-    reference = {k: np.ravel(gate.channels_last(v.numpy().astype(np.float64))) for k, v in layers.items()}
-    return gate.first_layer(reference, traced) or "output"
 
 
 STAGE = Stage(

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from flow.core.errors import MismatchError
 from flow.core.stage import Job, Stage
+from flow.stages._measuring import twin_layers
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
-    from flow.gate import Values
-    from flow.rtl.graph import Graph
 
 
 def check(point: "DesignPoint") -> None:
@@ -30,7 +29,7 @@ def run(job: Job) -> None:
     """
     from flow import gate
     from flow.rtl.graph import Graph
-    from flow.rtl.lower import lower
+    from flow.rtl.lower import first_divergence, lower
     from flow.rtl.verilog import write, write_testbench
 
     graph = Graph.load(job.input("lowered"))
@@ -44,7 +43,9 @@ def run(job: Job) -> None:
     job.measure("gate_alkaid_mismatches", count, "samples", direction="lower", title="logic against the twin: samples that differ")
     job.measure("gate_alkaid_samples", len(x), "samples", title="logic against the twin: samples compared")
     if where is not None:
-        layer = _first_layer(job, graph, x[where[0] : where[0] + 1]) or graph.output.name
+        sample = x[where[0]]
+        layers = twin_layers(job.input("qonnx"), sample.transpose(2, 0, 1) if sample.ndim == 3 else sample)
+        layer = first_divergence(graph, sample[None], layers) or graph.output.name
         codes = [int(v[where] * 2.0**graph.output.type.fraction) for v in (expected, got)]
         error = gate.report("alkaid", "twin", expected, got, layer, where, count)
         raise MismatchError(f"{error} Codes: expected {codes[0]}, got {codes[1]}.")
@@ -55,21 +56,6 @@ def run(job: Job) -> None:
     )  # fmt: skip
     keep = slice(0, job.point.gate.rtl_samples)
     write_testbench(manifest, folder / "tb", x[keep], expected[keep], hardware.clock_ns)
-
-
-def _first_layer(job: Job, graph: "Graph", sample: "Values") -> str | None:
-    import numpy as np
-    import torch
-
-    from flow import gate
-    from flow.rtl.lower import first_divergence
-    from flow.twin import load_twin
-
-    twin = load_twin(job.input("qonnx"))
-    single = np.ascontiguousarray(sample.transpose(0, 3, 1, 2) if sample.ndim == 4 else sample, np.float32)
-    with torch.no_grad():
-        layers = twin.layers(twin.params, torch.from_numpy(single))
-    return first_divergence(graph, sample, {k: np.ravel(gate.channels_last(v.numpy().astype(np.float64))) for k, v in layers.items()})
 
 
 STAGE = Stage(

@@ -50,6 +50,7 @@ def run(job: Job) -> None:
     if result.unknown:
         raise MismatchError(f"gate: level 'rtl' has unknown (X) bits in {result.unknown} of {len(x)} samples.")
     job.measure("latency_cycles", result.latency, "cycles", direction="lower", source=source, title="Latency, input to output register")
+    # The driver gives a new sample in every cycle, and every output was just found equal, one behind the other.
     job.measure("ii_cycles", 1, "cycles", direction="lower", source=source, title="Initiation interval")
     job.measure(
         "latency_ns", result.latency * clock, "ns", kind="estimate", direction="lower", source=source,
