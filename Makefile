@@ -9,18 +9,22 @@ JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SET    ?=
 
 READY := $(VENV)/.ready
+EXTRAS := jets
+MODEL_READY := $(READY) $(patsubst %,$(VENV)/.ready-%,$(filter $(EXTRAS),$(MODEL)))
 RUN    = $(VENV)/bin/hlscape run $(POINT) --set hardware.backend=$(BACKEND) $(SET)
 STAGES := data pretrain train export convert csim rtl rtlsim landscape robustness
 
-.PHONY: help setup synth demo report test lint clean $(STAGES)
+.PHONY: help setup synth demo report matrix test bench lint clean $(STAGES)
 
 help:
 	@echo 'make synth        the default design point of models/$$MODEL (econ_t) through the whole flow, with its report'
 	@echo 'make demo         the study of models/$$MODEL and its Pareto report'
 	@echo 'make test         all tests'
+	@echo 'make bench        timings against a peer in the same run, on one thread'
 	@echo 'make lint         ruff and mypy --strict'
 	@echo 'make STAGE        the flow up to a stage: $(STAGES)'
 	@echo 'make report       the report of the study from finished results'
+	@echo 'make matrix       measures which layers can be deployed bit for bit: docs/layers.md'
 	@echo 'variables         MODEL=econ_t BACKEND=open POINT=file.toml SET="--set network.weight_bits=4" JOBS=2 VENV=.venv PYTHON=python3'
 
 setup: $(READY)
@@ -32,24 +36,35 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-synth: $(READY)
+$(VENV)/.ready-%: $(READY)
+	@echo "MODEL=$* needs the optional packages of the extra '$*' (see models/$*/README.md for their licences); installing them into $(VENV)"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+synth: $(MODEL_READY)
 	$(RUN)
 
-$(STAGES): $(READY)
+$(STAGES): $(MODEL_READY)
 	$(RUN) --until $@
 
-demo: $(READY)
+demo: $(MODEL_READY)
 	$(VENV)/bin/hlscape sweep $(STUDY) -j $(JOBS) --set hardware.backend=$(BACKEND) $(SET)
 
 report: $(READY)
 	$(VENV)/bin/hlscape report $(STUDY) --set hardware.backend=$(BACKEND) $(SET)
 
+matrix: $(READY)
+	$(VENV)/bin/hlscape matrix -j $(JOBS)
+
 test: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
+bench: $(READY)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks
+
 lint: $(READY)
-	$(VENV)/bin/ruff check flow models tests
-	$(VENV)/bin/ruff format --check flow models tests
+	$(VENV)/bin/ruff check flow models benchmarks tests
+	$(VENV)/bin/ruff format --check flow models benchmarks tests
 	$(VENV)/bin/mypy
 
 clean:

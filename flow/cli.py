@@ -34,6 +34,13 @@ def _add_sets(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_point(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("point", metavar="POINT.toml", nargs="?")
+    parser.add_argument("--onnx", metavar="FILE", help="a QONNX file of a network that was trained elsewhere, in the place of a model")
+    parser.add_argument("--data", metavar="FILE", help="its data file: .npz with x and, if there are targets, y; or .npy with x")
+    _add_sets(parser)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -50,9 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
         "take one design point through the flow",
         "hlscape run models/econ_t/point.toml --set network.weight_bits=4 --until csim",
     )
-    run.add_argument("point", metavar="POINT.toml")
+    _add_point(run)
     run.add_argument("--until", metavar="STAGE", help="run this stage and what it needs, nothing else")
-    _add_sets(run)
 
     sweep = _add(commands, "sweep", "run all design points of a study and write its report", "hlscape sweep models/econ_t/study.toml -j 2")
     sweep.add_argument("study", metavar="STUDY.toml")
@@ -64,11 +70,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sets(report)
 
     explain = _add(commands, "explain", "say which stages would run, and why", "hlscape explain models/econ_t/point.toml --set seed=1")
-    explain.add_argument("point", metavar="POINT.toml")
-    _add_sets(explain)
+    _add_point(explain)
 
     check = _add(commands, "check", "look at a QONNX file: layers, widths, scales, and whether it can be exact", "hlscape check model.onnx")
     check.add_argument("onnx", metavar="MODEL.onnx")
+
+    matrix = _add(commands, "matrix", "measure which layers can be deployed bit for bit, and write docs/layers.md", "hlscape matrix conv2d")
+    matrix.add_argument("rows", nargs="*", metavar="ROW", help="measure only these and write nothing")
+    matrix.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="rows at the same time (default: number of cores)")
+    matrix.add_argument("--output", metavar="DIR", default="docs", help="folder of layers.md and layers.json (default: docs)")
 
     _add(commands, "doctor", "tell which tools and packages are there", "hlscape doctor")
 

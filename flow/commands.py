@@ -2,12 +2,13 @@
 
 import argparse
 import importlib.metadata
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flow import cli, results
-from flow.config import DesignPoint, Study, load_document, load_point, load_study
+from flow.config import DesignPoint, Study
 from flow.core import explain as explaining
 from flow.core.errors import ConfigError, FlowError
 from flow.core.plan import order, run_point
@@ -17,9 +18,10 @@ from flow.core.store import Store
 from flow.core.sweep import run_many
 from flow.core.tool import GXX, YOSYS
 from flow.model import model_names
+from flow.points import load_document, load_point, load_study
 from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
-from flow.stages import IDS, all_stages, load_stage
+from flow.stages import IDS, IMPORT, all_stages, load_stage
 from flow.terminal import Progress
 
 REPORTS, PROJECTS = Path("reports"), Path("hls_projects")
@@ -36,16 +38,26 @@ def _store() -> Store:
     return Store(cli.store_root())
 
 
+def _point(args: argparse.Namespace) -> DesignPoint:
+    """Read the design point of a command: a TOML file, or a QONNX file and a data file, or both."""
+    if not args.point and not args.onnx:
+        raise ConfigError("there is nothing to do. Give a POINT.toml, or --onnx FILE --data FILE.")
+    files = [f"{key}={json.dumps(file, ensure_ascii=False)}" for key, file in (("onnx", args.onnx), ("data.path", args.data)) if file]
+    return load_point(Path(args.point) if args.point else None, [*args.sets, *files])
+
+
 def command_run(args: argparse.Namespace) -> int:
     """Take one point through the flow, then write its project and its report."""
-    point = load_point(Path(args.point), args.sets)
-    stages, store = order(all_stages(), args.until), _store()
+    point = _point(args)
+    stages, store = order(all_stages(point), args.until), _store()
     cli.say(f"{point.name}: {len(stages)} stage{'s' * (len(stages) > 1)}, store {store.root}")
     state = run_point(stages, point, store, Progress(cli.say))
     if all(r.cached for r in state.results.values()):
         cli.say("Nothing had to be done: every stage is in the store.")
-    command = results.run_command(args.point, args.sets)
+    command = results.run_command(args.point, args.sets, args.onnx, args.data)
     result = results.point_result(point, state, store, command)
+    if words := result.notes.get("compared_with"):
+        cli.say(f"The output is compared with {words}.")
     project = results.publish_project(store, PROJECTS / point.name, state, command)
     page = None if args.until else results.publish_report(store, REPORTS / point.name, point.name, command, [result])
     if args.json:
@@ -73,7 +85,7 @@ def command_sweep(args: argparse.Namespace) -> int:
     cli.say(f"{study.name}: {len(points)} point{'s' * (len(points) > 1)}, {args.jobs} at a time, store {store.root}")
     progress = Progress(cli.say, many=True)
     outcomes: dict[str, State | Failure] = {}
-    stages = all_stages()
+    stages = all_stages(points[0])
     for point, outcome in run_many(stages, points, store, args.jobs, progress):
         outcomes[point.name] = outcome
         verdict = outcome.message if isinstance(outcome, Failure) else "done" if not outcome.failures else "finished with failures"
@@ -116,11 +128,11 @@ def command_report(args: argparse.Namespace) -> int:
     """Write the report of a study from finished results only."""
     path = Path(args.study)
     study: Study | None = None
-    if "model" in load_document(path):
+    if load_document(path).keys() & {"model", "onnx"}:
         points, command = [load_point(path, args.sets)], results.run_command(args.study, args.sets)
     else:
         (study, points), command = load_study(path, args.sets), results.sweep_command(args.study, args.sets)
-    store, stages = _store(), order(all_stages())
+    store, stages = _store(), order(all_stages(points[0]))
     outcomes: dict[str, State | Failure] = {}
     for point in points:
         missing = [stage for stage, verdict, _ in explaining.explain(stages, point, store) if verdict in ("will run", "depends")]
@@ -137,8 +149,8 @@ def command_report(args: argparse.Namespace) -> int:
 
 def command_explain(args: argparse.Namespace) -> int:
     """Say which stages would run, and why."""
-    point = load_point(Path(args.point), args.sets)
-    rows = explaining.explain(order(all_stages()), point, _store())
+    point = _point(args)
+    rows = explaining.explain(order(all_stages(point)), point, _store())
     if args.json:
         cli.emit({"point": point.name, "stages": {s: {"status": v, "reasons": r} for s, v, r in rows}})
         return 0
@@ -162,6 +174,33 @@ def command_check(args: argparse.Namespace) -> int:
         cli.show("  ".join(str(row.get(c, "")).ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip())
     cli.show("Every scale is a power of two; this network can be lowered bit for bit.")
     return 0
+
+
+def command_matrix(args: argparse.Namespace) -> int:
+    """Measure which layers can be deployed, and compare with what was written last."""
+    from dataclasses import asdict
+
+    from flow.matrix.bench import Effort
+    from flow.matrix.run import measure_all
+    from flow.matrix.table import better, load_matrix, render, save, worse
+
+    folder = Path(args.output)
+    before = load_matrix(folder / "layers.json").rows if (folder / "layers.json").is_file() else ()
+    matrix = measure_all(Effort(), args.jobs, cli.say, args.rows)
+    kept = [row for row in before if not args.rows or row.id in args.rows]
+    lost, wrong = worse(kept, matrix.rows), [row.id for row in matrix.rows if row.wrong]
+    if args.json:
+        cli.emit(asdict(matrix))
+    else:
+        cli.show(render(matrix))
+    for word, lines in (("better", better(kept, matrix.rows)), ("worse", lost), ("wrong", wrong)):
+        for line in lines:
+            cli.say(f"{word}: {line}")
+    if lost or wrong:
+        cli.say(f"Nothing was written. Mend it, or remove {folder / 'layers.json'} to accept what became worse.")
+    elif not args.rows:
+        save(matrix, folder)
+    return 1 if lost or wrong else 0
 
 
 def command_doctor(args: argparse.Namespace) -> int:
@@ -203,7 +242,7 @@ def command_list(args: argparse.Namespace) -> int:
     if args.what == "models":
         rows = dict.fromkeys(model_names(), "")
     elif args.what == "stages":
-        rows = {name: _first_line(load_stage(name).run.__doc__) for name in IDS}
+        rows = {name: _first_line(load_stage(name).run.__doc__) for name in (*IDS, IMPORT)}
     else:
         group = GROUPS[args.what]
         modules = {name: load(group, name) for name in names(group)}

@@ -1,17 +1,13 @@
-"""Design point and study: frozen pydantic models read from TOML, every mistake reported at once."""
+"""Design point and study as frozen pydantic models; `flow.points` reads them from files."""
 
-import itertools
-import json
-import re
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
-from flow.core.errors import ConfigError
 from flow.core.plugins import names, suggest
+from flow.imported.point import check_point
 
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$"
 Bits = Annotated[int, Field(ge=2, le=16)]
@@ -22,7 +18,7 @@ NOT_IN_KEY: dict[str, JsonValue] = {"key": False}
 def _plugins(group: str) -> AfterValidator:
     """Return a check that an id, or each id of several, is a plug-in of a group."""
 
-    def check(given: str | tuple[str, ...] | dict[str, float]) -> str | tuple[str, ...] | dict[str, float]:
+    def check(given: Any) -> Any:  # noqa: ANN401 - an id, ids, or a table by id
         ids, known = (given,) if isinstance(given, str) else given, names(group)
         wrong = [f"'{i}' is not one of the {group}: {', '.join(known)}.{suggest(i, known)}" for i in ids if i not in known]
         if wrong:
@@ -32,10 +28,31 @@ def _plugins(group: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _strength(given: Any) -> Any:  # noqa: ANN401 - a number, or a table of them
+    """Check the strength of a regularizer and its options, as far as that goes without loading it."""
+    table = given if isinstance(given, dict) else {"strength": given}
+    numbers = [n for n in table.values() if isinstance(n, int | float) and math.isfinite(n) and (n > 0 or isinstance(n, bool))]
+    if "strength" not in table or len(numbers) < len(table):
+        raise ValueError("a positive number is needed, or a table of them such as {strength = 0.1}")
+    return given
+
+
 class Section(BaseModel):
     """Common behaviour of all tables: frozen, nothing unknown, no coercion of text to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LayerConfig(Section):
+    """What one layer or quantizer has instead of the network's default.
+
+    Attributes:
+        bits: width of its weights, or of its output words if it has none.
+        rounding: ROUND or FLOOR.
+    """
+
+    bits: Bits | None = None
+    rounding: Literal["ROUND", "FLOOR"] | None = None
 
 
 class NetworkConfig(Section):
@@ -45,10 +62,15 @@ class NetworkConfig(Section):
         size: a size that the model offers.
         weight_bits: width of every weight, signed, narrow range.
         activation_bits: width of hidden activations, unsigned; None: the same as the weights.
-        input_bits: width of the input words, unsigned; the host rounds to this grid.
+        input_bits: width of the input words; the host rounds to this grid.
         latent_bits: width of the output words.
         bias_bits: width of the biases, at the scale of the accumulator.
         rounding: ROUND (half to even) or FLOOR for hidden activations and the output. FLOOR needs no adder.
+        scales: how the power-of-two scales are found: ``mse`` loses least in mean square on the float network, ``max`` never clips what
+            the float network showed, ``learned`` starts from ``mse`` and trains them with the weights.
+        per_channel: one weight scale per output channel instead of one per tensor.
+        layers: mixed precision: settings of single layers by name.
+        allow_approximate: lower an imported network although a scale is no power of two; the report then has the measured error.
     """
 
     size: str = "baseline"
@@ -56,8 +78,12 @@ class NetworkConfig(Section):
     activation_bits: Bits | None = None
     input_bits: Bits = 8
     latent_bits: Bits = 9
-    bias_bits: Annotated[int, Field(ge=4, le=24)] = 16
+    bias_bits: Annotated[int, Field(ge=4, le=32)] = 16
     rounding: Literal["ROUND", "FLOOR"] = "ROUND"
+    scales: Literal["mse", "max", "learned"] = "mse"
+    per_channel: bool = False
+    layers: dict[str, LayerConfig] = {}
+    allow_approximate: bool = False
 
     @property
     def hidden_bits(self) -> int:
@@ -89,13 +115,38 @@ class DataConfig(Section):
 
 
 class TrainConfig(Section):
-    """Float pre-training, then quantization-aware training with Adam."""
+    """Float pre-training, then quantization-aware training with Adam.
+
+    Attributes:
+        pretrain_epochs: most epochs in float.
+        epochs: most epochs with quantizers.
+        batch: samples per step.
+        learning_rate: at the start of each of the two trainings.
+        schedule: ``cosine`` to zero, ``step`` (halved four times), or ``constant``.
+        select: keep the epoch with the best task ``score`` or ``loss`` on the validation set, or the ``last`` one; both look at clean
+            samples, so a regularizer that trains for faults may want the last.
+        patience: stop after so many epochs without a better one.
+    """
 
     pretrain_epochs: Annotated[int, Field(ge=0, le=10_000)] = 15
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 15
     batch: Positive = 128
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    select: Literal["score", "loss", "last"] = "score"
     patience: Positive = 8
+
+
+class PruningConfig(Section):
+    """Weights that are set to zero during quantization-aware training.
+
+    Attributes:
+        sparsity: fraction of the on-chip weights; 0: none.
+        by: what a weight is worth: its ``magnitude``, or that per ``lut`` or ``dsp`` cost of its integer code.
+    """
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    by: Literal["magnitude", "lut", "dsp"] = "magnitude"
 
 
 class HardwareConfig(Section):
@@ -103,12 +154,14 @@ class HardwareConfig(Section):
 
     Attributes:
         backend: a synthesis back end (`hlscape list backends`).
+        io: ``parallel`` unrolls the whole network; ``stream`` feeds one pixel after the other through it.
         part: FPGA part.
         clock_ns: target clock period.
         logic_per_stage: most delay units of logic between two pipeline registers.
     """
 
     backend: Annotated[str, _plugins("synth")] = "open"
+    io: Literal["parallel", "stream"] = "parallel"
     part: str = "xcku115-flvb2104-2-i"
     clock_ns: Annotated[float, Field(gt=0.5, le=1000)] = 5.0
     logic_per_stage: Annotated[float, Field(gt=0, le=1000)] = 5.0
@@ -164,21 +217,33 @@ class DesignPoint(Section):
 
     Attributes:
         model: folder of `models/`, or the path of one elsewhere.
+        onnx: QONNX file of a network that was trained elsewhere, in the place of `model`; `data.path` is its data file then.
         seed: of initial weights and training order.
-        regularizers: strength of each regularizer of `flow.regularizers`.
+        regularizers: strength of each regularizer of `flow.regularizers`, or a table with ``strength`` and its options.
     """
 
-    model: str
+    model: str = ""
+    onnx: Annotated[str, Field(validate_default=True)] = ""
     name: Annotated[str, Field(pattern=SAFE_NAME)] = "point"
     seed: Annotated[int, Field(ge=0)] = 0
     network: NetworkConfig = NetworkConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
-    regularizers: Annotated[dict[str, Annotated[float, Field(gt=0)]], _plugins("regularizers")] = {}
+    pruning: PruningConfig = PruningConfig()
+    regularizers: Annotated[dict[str, Annotated[Any, AfterValidator(_strength)]], _plugins("regularizers")] = {}
     hardware: HardwareConfig = HardwareConfig()
     gate: GateConfig = GateConfig()
     landscape: LandscapeConfig = LandscapeConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+
+    @field_validator("onnx")
+    @classmethod
+    def _one_network(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        if bool(value) == bool(info.data.get("model")):
+            raise ValueError("give either model, a folder of models/, or onnx, a QONNX file of a network that was trained elsewhere")
+        return value
+
+    _imported = pydantic.model_validator(mode="after")(check_point)
 
 
 class Study(Section):
@@ -192,144 +257,3 @@ class Study(Section):
     name: Annotated[str, Field(pattern=SAFE_NAME)]
     point: str
     axes: dict[str, list[Any]] = {}
-
-
-def _known_keys(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
-    for part in path[:-1]:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)
-
-
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
-    lines = []
-    for e in error.errors():
-        key = ".".join(map(str, e["loc"]))
-        given = json.dumps(e["input"], default=str)
-        if e["type"] == "extra_forbidden":
-            known = _known_keys(model, e["loc"])
-            lines.append(f"{key} = {given}: unknown key. Known: {', '.join(known)}.{suggest(str(e['loc'][-1]), known)}")
-        elif e["type"] == "missing":
-            lines.append(f"{key}: this key is needed and is not there.")
-        else:
-            lines.append(f"{key or 'point'}{f' = {given}' if key else ''}: {e['msg'].removeprefix('Value error, ')}")
-    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)}"
-    return ConfigError(f"{where}: {count}.\n" + "\n".join(f"  - {line}" for line in lines))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file. Give the path of a design point, for example models/econ_t/point.toml.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: this is not valid TOML: {error}.") from None
-
-
-def _put(document: dict[str, Any], key: str, value: object) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = document.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{key}: '{parent}' is not a table, so nothing can be set inside it.")
-        document = inner
-    document[last] = value
-
-
-def _parse_set(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: write it as key=value, for example --set network.weight_bits=4.")
-    try:
-        return key.strip(), tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value
-
-
-def _absolute_data(document: dict[str, Any], base: Path) -> None:
-    data = document.get("data")
-    if isinstance(data, dict) and isinstance(data.get("path"), str):
-        data["path"] = str((base / data["path"]).resolve())
-
-
-def build_point(document: dict[str, Any], where: str) -> DesignPoint:
-    """Check a document and make a design point of it.
-
-    Raises:
-        ConfigError: with every mistake, its key, the value given and what is allowed.
-    """
-    try:
-        return DesignPoint.model_validate_json(json.dumps(document, default=str))
-    except ValidationError as error:
-        raise _explain(error, DesignPoint, where) from None
-
-
-def load_document(path: Path, sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a point's TOML and apply ``key=value`` overrides (values are TOML, or else text).
-
-    A relative `data.path` is relative to the file, in an override to the working folder.
-    """
-    document = _read_toml(path)
-    _absolute_data(document, path.parent)
-    for text in sets:
-        _put(document, *_parse_set(text))
-    _absolute_data(document, Path.cwd())
-    return document
-
-
-def load_point(path: Path, sets: Sequence[str] = ()) -> DesignPoint:
-    """Read a design point; a point without a name is called after its model.
-
-    Raises:
-        ConfigError: with every mistake of the file at once.
-    """
-    document = load_document(path, sets)
-    document.setdefault("name", _auto_name(document))
-    return build_point(document, str(path))
-
-
-def _auto_name(document: dict[str, Any]) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", Path(str(document.get("model", "point"))).name) or "point"
-
-
-def _label(key: str, value: object) -> str:
-    short = {"weight_bits": "w", "seed": "s", "regularizers": "", "latent_bits": "l", "rounding": ""}.get(
-        key.rsplit(".", maxsplit=1)[-1], key.rsplit(".", maxsplit=1)[-1] + "_"
-    )
-    if isinstance(value, dict):
-        value = "+".join(f"{k}{v:g}" if isinstance(v, float | int) else k for k, v in value.items()) or "plain"
-    return short + re.sub(r"[^A-Za-z0-9_.-]", "-", str(value))
-
-
-def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[DesignPoint]]:
-    """Read a study and make its points, in the order of the axes.
-
-    Raises:
-        ConfigError: with the mistakes of the study, or of the first point that has some; or two points have the same name, because
-            an axis has a value twice, or two that read alike.
-    """
-    document = _read_toml(path)
-    try:
-        study = Study.model_validate_json(json.dumps(document, default=str))
-    except ValidationError as error:
-        raise _explain(error, Study, str(path)) from None
-    empty = [key for key, values in study.axes.items() if not values]
-    if empty:
-        raise ConfigError(f"{path}: axes.{empty[0]} has no values.")
-    if fixed := sorted({_parse_set(text)[0] for text in sets} & set(study.axes)):
-        raise ConfigError(f"--set {fixed[0]}: this key is an axis of {path}, which sets it for each point. Change the axis instead.")
-    points: list[DesignPoint] = []
-    for values in itertools.product(*study.axes.values()):
-        point = load_document(path.parent / study.point, sets)
-        for key, value in zip(study.axes, values, strict=True):
-            _put(point, key, value)
-        _absolute_data(point, path.parent)
-        labels = [_label(k, v) for k, v in zip(study.axes, values, strict=True)]
-        point["name"] = "-".join([study.name, *labels])
-        if point["name"] in {p.name for p in points}:
-            raise ConfigError(f"{path}: two points are called {point['name']}; an axis has a value twice, or two that are too alike.")
-        points.append(build_point(point, f"{path}, point {point['name']}"))
-    return study, points

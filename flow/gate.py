@@ -2,37 +2,44 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flow.core.errors import MismatchError
 
+if TYPE_CHECKING:
+    from flow.twin import Format
+
 Values = NDArray[np.float64]
 
 
 def channels_last(x: Values) -> Values:
-    """Return (N, C, H, W) samples as hls4ml wants them, (N, H, W, C); others as they are."""
-    return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+    """Return samples (N, C, ...) as hls4ml wants them, (N, ..., C); (N, F) as they are."""
+    return np.moveaxis(x, 1, -1)
 
 
-def vectors(test: NDArray[np.float32], count: int, bits: int, exponent: int, rng: np.random.Generator) -> Values:
+def words(values: Values) -> Values:
+    """Return the words (N, words) of samples (N, C, ...) in the order of a hardware port: channels last."""
+    return channels_last(values).reshape(len(values), -1)
+
+
+def vectors(test: NDArray[np.float32], count: int, words: "Format", rng: np.random.Generator) -> Values:
     """Return gate inputs on the grid of the input words: test samples, random words, and the two corners.
 
     Args:
         test: (N, ...) test inputs; rounded half to even and clipped, as the host does.
         count: how many; three quarters are test samples, fewer if there are not so many.
-        bits: width of the unsigned input words.
-        exponent: log2 of their scale.
+        words: format of the input words.
         rng: orders the test samples and draws the random words.
     """
-    top = 2**bits - 1
     real = test[rng.permutation(len(test))[: count * 3 // 4]].astype(np.float64)
-    codes = np.clip(np.round(real * 2.0**-exponent), 0, top)
-    rest = rng.integers(0, top + 1, (count - len(codes) - 2, *test.shape[1:]))
-    corners = np.stack([np.zeros(test.shape[1:]), np.full(test.shape[1:], top)])
+    codes = np.clip(np.round(real / words.scale), words.low, words.high)
+    rest = rng.integers(words.low, words.high + 1, (count - len(codes) - 2, *test.shape[1:]))
+    corners = np.stack([np.full(test.shape[1:], float(code)) for code in (words.low, words.high)])
     mixed = np.concatenate([codes, rest, corners])
-    return np.asarray(mixed[rng.permutation(len(mixed))] * 2.0**exponent)
+    return np.asarray(mixed[rng.permutation(len(mixed))] * words.scale)
 
 
 def mismatches(expected: Values, got: Values) -> tuple[int, tuple[int, int] | None]:

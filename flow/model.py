@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.core.errors import ConfigError, UnknownPlugin
-from flow.core.metric import Direction
+from flow.core.metric import Direction, Metric
 from flow.core.plugins import suggest
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from flow.config import DataConfig
+    from flow.core.stage import Progress
+    from flow.imported.tasks import Imported
     from flow.quant.layers import Layers
 
 Array = NDArray[np.float32]
@@ -32,8 +35,8 @@ class Dataset:
     """Samples of a model, already normalised, float32, sample axis first.
 
     Attributes:
-        x: inputs by split (``train``, ``validation``, ``test``), each (N, *input shape), values >= 0.
-        y: targets by split; for an autoencoder the same arrays as `x`.
+        x: inputs by split (``train``, ``validation``, ``test``), each (N, *input shape); negative only if the network's input is signed.
+        y: targets by split: the same arrays as `x` for an autoencoder, one-hot (N, classes) for a classifier.
         notes: facts about the data for a person, e.g. duplicates and empty rows that were dropped.
     """
 
@@ -53,7 +56,7 @@ class Score:
         direction: which way is better.
         per_sample: ``(output, target) -> (N,)``, NaN where a sample has no score.
         trivial: ``(train targets) -> output`` of the best constant predictor, without the sample axis.
-        extras: ``(output, target, generator) -> {id: (value, unit, direction, title)}``, further figures of the clean test set.
+        extras: ``(output, target, generator) -> {id: metric}``, further figures of the clean test set.
     """
 
     id: str
@@ -62,7 +65,7 @@ class Score:
     direction: Direction
     per_sample: Callable[[Array, Array], NDArray[np.float64]]
     trivial: Callable[[Array], Array]
-    extras: Callable[[Array, Array, np.random.Generator], Mapping[str, tuple[float, str, Direction, str]]] = lambda o, t, g: {}
+    extras: Callable[[Array, Array, np.random.Generator], Mapping[str, Metric]] = lambda o, t, g: {}
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ class Model:
     Attributes:
         folder: where it lies.
         sizes: names of its sizes.
-        input_max: the largest value an input can take; the input words cover [0, input_max).
+        input_max: bound of the inputs; the input words cover [0, input_max), or [-input_max, input_max) if they are signed.
         on_chip: ``(layers, size) -> module``: the part that becomes hardware, built from `flow.quant.layers`.
         off_chip: ``(size) -> module``: a float head behind it, or None.
         loss: ``(output, target) -> (N,)`` differentiable loss of each sample.
-        load: ``(DataConfig) -> Dataset``.
+        load: ``(config, progress, scratch) -> Dataset``; `scratch` is a folder that survives a kill.
         score: the task score.
+        vacuous: landscape metrics that say nothing about it, so they are not measured.
     """
 
     folder: Path
@@ -86,8 +90,9 @@ class Model:
     on_chip: "Callable[[Layers, str], nn.Module]"
     off_chip: "Callable[[str], nn.Module | None]"
     loss: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
-    load: "Callable[[DataConfig], Dataset]"
+    load: "Callable[[DataConfig, Progress, Path], Dataset]"
     score: Score
+    vacuous: tuple[str, ...] = ()
 
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -142,6 +147,28 @@ def load_model(name: str) -> Model:
             )
         parts.append(getattr(module, attribute))
     return Model(folder, tuple(parts[0]), *parts[1:])
+
+
+def model_sources(name: str) -> dict[str, Path]:
+    """Return the code of a model by label; an imported network (no name) has none."""
+    return {"model": model_folder(name)} if name else {}
+
+
+def model_for(name: str, dataset: Dataset) -> "Model | Imported":
+    """Return what is measured with: the model of that name, or for an imported network (no name) the task of its dataset.
+
+    Raises:
+        UnknownPlugin: there is no such model.
+        ConfigError: a part of its folder is missing.
+    """
+    from flow.imported.tasks import task_of
+
+    return load_model(name) if name else task_of(dataset.notes)
+
+
+def project_name(name: str) -> str:
+    """Return the name of a model's hls4ml project, an identifier of C++."""
+    return re.sub(r"\W", "_", model_folder(name).name) if name else "imported"
 
 
 def _part(package: str, folder: Path, part: str) -> ModuleType:

@@ -20,6 +20,7 @@ from flow.core.store import Store
 from flow.reporting.result import PointResult
 
 LEVELS = ("twin", "csim", "alkaid", "rtl")
+CURVES = {"float": "float_history", "quantized": "history"}
 
 
 def gate_of(metrics: Mapping[str, Metric]) -> dict[str, Any] | None:
@@ -46,9 +47,6 @@ def point_result(point: DesignPoint, state: State, store: Store, reproduce: str)
     """Make the result document of a point from its state."""
     failures = [{"stage": f.stage, "error": f.error, "message": f.message} for f in state.failures]
     untrained = any(f["error"] == "NotTrained" for f in failures)
-    config = point.model_dump(mode="json")
-    if config["data"]["path"]:
-        config["data"]["path"] = Path(config["data"]["path"]).name
     versions: dict[str, str] = {}
     for result in state.results.values():
         key = store.folder(result.stage, result.key) / "key.json"
@@ -58,7 +56,7 @@ def point_result(point: DesignPoint, state: State, store: Store, reproduce: str)
     return PointResult(
         name=point.name,
         status="untrained" if untrained else "failed" if failures else "ok",
-        config=config,
+        config=_config(point),
         metrics=state.metrics,
         gate=gate_of(state.metrics),
         failures=failures,
@@ -66,19 +64,40 @@ def point_result(point: DesignPoint, state: State, store: Store, reproduce: str)
         versions=dict(sorted(versions.items())),
         reproduce=reproduce,
         notes=_notes(state),
+        curves=_curves(state),
     )
 
 
 def request_failure(point: DesignPoint, failure: Failure, reproduce: str) -> PointResult:
     """Make the result document of a point that could not be run at all."""
     words = {"stage": failure.stage, "error": failure.error, "message": failure.message}
-    return PointResult(name=point.name, status="failed", config=point.model_dump(mode="json"), failures=[words], reproduce=reproduce)
+    return PointResult(name=point.name, status="failed", config=_config(point), failures=[words], reproduce=reproduce)
+
+
+def _config(point: DesignPoint) -> dict[str, Any]:
+    """Return the document of a point without paths of this computer; an imported network has no settings of a training."""
+    config = point.model_dump(mode="json")
+    if config["data"]["path"]:
+        config["data"]["path"] = Path(config["data"]["path"]).name
+    if not config.pop("onnx"):
+        return config
+    for section in ("seed", "train", "pruning", "regularizers"):
+        del config[section]
+    del config["data"]["split"]
+    name = Path(point.onnx).name
+    return config | {"model": name, "onnx": name, "network": {"allow_approximate": point.network.allow_approximate}}
 
 
 def _notes(state: State) -> dict[str, Any]:
     from flow.stages.data import read_notes
 
     return read_notes(state.paths["dataset"]) if "dataset" in state.paths else {}
+
+
+def _curves(state: State) -> dict[str, Any]:
+    """Read the learning curves; what JSON has no number for becomes None."""
+    files = {phase: state.paths[name] for phase, name in CURVES.items() if name in state.paths}
+    return {phase: json.loads(path.read_text(), parse_constant=lambda _: None) for phase, path in files.items()}
 
 
 def document(results: Sequence[PointResult], states: Mapping[str, State], extra: Mapping[str, object]) -> dict[str, Any]:
@@ -187,9 +206,10 @@ not here belongs to a stage that failed or was not asked for):
 """
 
 
-def run_command(path: str, sets: Sequence[str]) -> str:
+def run_command(path: str | None, sets: Sequence[str], onnx: str | None = None, data: str | None = None) -> str:
     """Return the command line that repeats a run."""
-    return _command("run", path, sets)
+    files = [word for option, file in (("--onnx", onnx), ("--data", data)) if file for word in (option, file)]
+    return _command("run", [*([path] if path else []), *files], sets)
 
 
 def point_command(study_file: str, study: Study, point: DesignPoint, sets: Sequence[str]) -> str:
@@ -213,8 +233,8 @@ def _toml(value: object) -> str:
 
 def sweep_command(path: str, sets: Sequence[str]) -> str:
     """Return the command line that repeats a sweep."""
-    return _command("sweep", path, sets)
+    return _command("sweep", [path], sets)
 
 
-def _command(name: str, path: str, sets: Sequence[str]) -> str:
-    return shlex.join(["hlscape", name, path, *(word for s in sets for word in ("--set", s))])
+def _command(name: str, words: Sequence[str], sets: Sequence[str]) -> str:
+    return shlex.join(["hlscape", name, *words, *(word for s in sets for word in ("--set", s))])

@@ -31,6 +31,12 @@ class Builder:
     def weight(self, value, bits=4, scale=0.125, narrow=1) -> str:
         return self.quant(self.constant(value), bits, scale, 1, narrow)
 
+    def conv(self, x: str, weight: str, *bias: str, **settings) -> str:
+        """Convolve as exporters write it; `settings` replace the defaults, `kernel_shape` has none."""
+        rank = len(settings["kernel_shape"])
+        default = {"strides": [1] * rank, "pads": [0] * (2 * rank), "dilations": [1] * rank, "group": 1}
+        return self.node("Conv", x, weight, *bias, **(default | settings))
+
     def model(self, output: str):
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *self.shape])
         y = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)

@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from flow.config import DesignPoint, GateConfig, build_point
+from flow.config import DesignPoint, GateConfig
 from flow.core.errors import MismatchError
 from flow.core.plan import order, run_point
 from flow.core.stage import Job
 from flow.core.state import State
 from flow.core.store import Store
+from flow.points import build_point
 from flow.results import gate_of
 from flow.rtl.graph import Graph
 from flow.rtl.lower import lower

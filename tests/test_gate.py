@@ -5,6 +5,7 @@ import pytest
 
 from flow import gate
 from flow.core.errors import MismatchError
+from flow.twin import Format
 
 
 def rng(seed=0):
@@ -12,29 +13,30 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize(("available", "shape"), [(1000, (1, 4, 4)), (10, (1, 4, 4)), (0, (7,))])
-@pytest.mark.parametrize(("bits", "exponent"), [(8, -7), (3, 0), (5, -9), (2, 2)])
-def test_vectors(available, shape, bits, exponent):
-    top = 2**bits - 1
-    test = rng(1).uniform(-2 * 2.0**exponent, (top + 3) * 2.0**exponent, (available, *shape)).astype(np.float32)
-    x = gate.vectors(test, 64, bits, exponent, rng())
+@pytest.mark.parametrize(
+    "words", [Format(8, 2.0**-7, False), Format(3, 1.0, False), Format(5, 2.0**-9, True), Format(2, 4.0, True), Format(4, 0.5, True, True)]
+)
+def test_vectors(available, shape, words):
+    low, high = words.low, words.high
+    test = rng(1).uniform((low - 2) * words.scale, (high + 3) * words.scale, (available, *shape)).astype(np.float32)
+    x = gate.vectors(test, 64, words, rng())
     assert x.shape == (64, *shape)
     assert x.dtype == np.float64
-    codes = x / 2.0**exponent
+    codes = x / words.scale
     assert np.array_equal(codes, np.round(codes))
-    assert codes.min() == 0
-    assert codes.max() == top
+    assert (codes.min(), codes.max()) == (low, high)
     flat = {tuple(row) for row in codes.reshape(64, -1)}
-    assert {tuple(np.zeros(np.prod(shape))), tuple(np.full(np.prod(shape), top))} <= flat
-    real = {tuple(row) for row in np.clip(np.rint(test / 2.0**exponent), 0, top).reshape(available, int(np.prod(shape)))}
+    assert {tuple(np.full(np.prod(shape), low)), tuple(np.full(np.prod(shape), high))} <= flat
+    real = {tuple(row) for row in np.clip(np.rint(test / words.scale), low, high).reshape(available, int(np.prod(shape)))}
     assert len(real & flat) == min(48, available), "three quarters are samples of the test set"
 
 
 def test_vectors_round_half_to_even_and_are_the_same_again():
-    test = (np.arange(16, dtype=np.float32) / 2)[:, None]
-    x = gate.vectors(test, 64, 4, 0, rng(3))
-    assert np.array_equal(x, gate.vectors(test, 64, 4, 0, rng(3)))
-    assert not np.array_equal(x, gate.vectors(test, 64, 4, 0, rng(4)))
-    only = gate.vectors(np.full((48, 1), 2.5, np.float32), 64, 4, 0, rng())
+    test = (np.arange(-8, 8, dtype=np.float32) / 2)[:, None]
+    x = gate.vectors(test, 64, Format(4, 1.0, True), rng(3))
+    assert np.array_equal(x, gate.vectors(test, 64, Format(4, 1.0, True), rng(3)))
+    assert not np.array_equal(x, gate.vectors(test, 64, Format(4, 1.0, True), rng(4)))
+    only = gate.vectors(np.full((48, 1), 2.5, np.float32), 64, Format(4, 1.0, False), rng())
     assert (only == 2.0).sum() >= 48
 
 
@@ -79,7 +81,10 @@ def test_channels_last():
     x = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
     assert gate.channels_last(x).shape == (2, 4, 5, 3)
     assert gate.channels_last(x)[1, 2, 3, 0] == x[1, 0, 2, 3]
+    assert gate.channels_last(x[:, 0]).shape == (2, 5, 4)
     assert gate.channels_last(x[:, 0, 0]).shape == (2, 5)
+    assert gate.words(x)[1, :4].tolist() == [60.0, 80.0, 100.0, 61.0]
+    assert np.array_equal(gate.words(x[:, 0, 0]), x[:, 0, 0])
 
 
 def test_read_vectors(tmp_path):

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from flow import results
-from flow.config import load_point, load_study
 from flow.core.errors import NotTrained, ToolFailed
 from flow.core.metric import Metric
 from flow.core.plan import run_point
 from flow.core.state import Failure
+from flow.points import load_point, load_study
 from flow.reporting.result import PointResult
 from flow.results import document, gate_of, point_result, publish_project, publish_report, request_failure
 from tests.core.flows import Flow

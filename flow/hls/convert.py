@@ -1,26 +1,35 @@
 """QONNX file -> hls4ml project for Vitis HLS, and hls4ml's optimized graph as plain data."""
 
+import json
+import math
 import re
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import hls4ml
 import numpy as np
+import onnx
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
-from qonnx.transformation.gemm_to_matmul import GemmToMatMul
+from qonnx.transformation.general import RemoveUnusedTensors
+from qonnx.transformation.remove import RemoveUnusedNodes
 from qonnx.util.cleanup import cleanup_model
 
-from flow.core.errors import InvalidInput
+from flow.core.errors import FlowError, InvalidInput
+from flow.core.plugins import load, names
 from flow.gate import channels_last
-from flow.quant.export import quiet
+from flow.hls.channels_last import to_channels_last
+from flow.hls.settings import QUANTIZERS, attributes, quantizer_type, settings
 from flow.rtl.graph import Graph, from_hls4ml
 
+Io = Literal["parallel", "stream"]
+UNKNOWN = "fixed<40,20>"  # where hls4ml loses a type, of a constant that it merges with another; wide, so that nothing is rounded
 STAMP = "hlscape"  # hls4ml draws a random one, which would make equal projects differ
 
 
-def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, log: TextIO) -> Graph:
-    """Write the hls4ml project of a network (Vitis back end, io_parallel, everything unrolled) to `folder`.
+def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io: Io, log: TextIO) -> Graph:
+    """Write the hls4ml project of a network (Vitis back end) to `folder`.
 
     Args:
         qonnx: repaired QONNX file.
@@ -28,6 +37,7 @@ def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, lo
         name: top-level function.
         part: FPGA part.
         clock_ns: clock period.
+        io: ``parallel`` takes all words of a sample at once and unrolls everything, ``stream`` takes them pixel by pixel.
         log: for the words of the libraries.
 
     Returns:
@@ -36,46 +46,56 @@ def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, lo
     Raises:
         InvalidInput: hls4ml cannot convert the network.
     """
-    with quiet(log):
+    with redirect_stdout(log), redirect_stderr(log):
         try:
-            graph = _prepare(qonnx)
-            model = _build(graph, folder, name, part, clock_ns)
+            graph = _prepare(qonnx, io, log)
+            model = _build(graph, folder, name, part, clock_ns, io)
             lowered = from_hls4ml(model)
             model.write()
-        except (RuntimeError, ValueError, KeyError, IndexError, AssertionError, NotImplementedError) as error:
+        except FlowError:
+            raise
+        except Exception as error:  # hls4ml raises that very class where it cannot go on
             raise InvalidInput(
                 f"hls4ml cannot convert {qonnx.name}: {type(error).__name__}: {error}. The log of the stage has the details."
             ) from error
-    _make_reproducible(folder, name, str(model.config.config["Stamp"]))
+    _finish(folder, name, str(model.config.config["Stamp"]))
+    _describe(folder, name, io, lowered)
     return lowered
 
 
-def _prepare(qonnx: Path) -> ModelWrapper:
-    graph = cleanup_model(ModelWrapper(str(qonnx)))
-    if any(node.op_type in ("Conv", "MaxPool") for node in graph.graph.node):
-        graph = graph.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True))
-    return cleanup_model(graph.transform(GemmToMatMul()))
+def _prepare(qonnx: Path, io: Io, log: TextIO) -> ModelWrapper:
+    """Repair the graph, put its channels last, and refuse what hls4ml would compute wrongly."""
+    model = onnx.load(str(qonnx))
+    changes = {name: load("quant.repairs", name).apply(model) for name in names("quant.repairs")}
+    log.write(f"repairs: {changes}\n")
+    graph = cleanup_model(ModelWrapper(model))
+    to_channels_last(graph)
+    for node in graph.graph.node:
+        value = graph.get_initializer(node.input[0])
+        if node.op_type in QUANTIZERS and value is not None:
+            graph.set_initializer(node.input[0], quantizer_type(graph, node).quantize(value).astype(np.float32))
+    for node in graph.graph.node if io == "stream" else ():
+        if node.op_type == "MaxPool" and any(attributes(node)["pads"]):
+            raise InvalidInput(
+                f"Node '{node.name}' (MaxPool): with hardware.io = 'stream' signed words cannot be padded. Pool behind a ReLU, or without "
+                "padding, or use hardware.io = 'parallel'."
+            )
+    return graph.transform(RemoveUnusedNodes()).transform(RemoveUnusedTensors())
 
 
-def _input_type(graph: ModelWrapper) -> str:
-    """Return the type of the first quantizer: the host delivers its codes, so the input port has just these bits."""
-    first = graph.find_consumer(graph.graph.input[0].name)
-    if first is None or first.op_type not in ("Quant", "IntQuant"):
-        raise InvalidInput("The network does not quantize its input first, so the type of its input port is not known.")
-    scale, _, bits = (float(np.ravel(graph.get_initializer(i))[0]) for i in first.input[1:4])
-    signed = next(a.i for a in first.attribute if a.name == "signed")
-    integer = int(bits) + int(np.log2(scale))
-    return f"{'fixed' if signed else 'ufixed'}<{int(bits)},{integer}>"
-
-
-def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: float) -> Any:  # noqa: ANN401 - hls4ml has no types
-    config = hls4ml.utils.config_from_onnx_model(graph, granularity="name", backend="Vitis", default_precision="fixed<16,6>")
-    config["LayerName"][graph.graph.input[0].name] = {"Precision": {"result": _input_type(graph)}}
+def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: float, io: Io) -> Any:  # noqa: ANN401 - hls4ml has no types
+    config = hls4ml.utils.config_from_onnx_model(graph, granularity="name", backend="Vitis", default_precision=UNKNOWN)
+    layers, source = config["LayerName"], graph.graph.input[0].name
+    first = graph.find_consumer(source)
+    port = quantizer_type(graph, first, "The network does not quantize its input first, so the type of its input port is not known.")
+    layers[source] = {"Precision": {"result": str(replace(port, rounding="TRN", saturation="WRAP"))}}
+    for node in graph.graph.node:
+        layers.get(node.name, {}).update(settings(graph, node))
     model = hls4ml.converters.convert_from_onnx_model(
         graph,
         output_dir=str(folder),
         project_name=name,
-        io_type="io_parallel",
+        io_type=f"io_{io}",
         backend="Vitis",
         hls_config=config,
         part=part,
@@ -87,15 +107,25 @@ def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: fl
     return model
 
 
-def _make_reproducible(folder: Path, name: str, stamp: str) -> None:
-    """Remove the random stamp and the path of this machine from the project, and keep its testbench from writing layer logs."""
+def _finish(folder: Path, name: str, stamp: str) -> None:
+    """Remove the random stamp and the path of this machine from the project, and let its code run."""
     for file in (folder / "build_lib.sh", folder / "hls4ml_config.yml", folder / "project.tcl"):
         text = file.read_text().replace(stamp, STAMP)
         file.write_text(re.sub(r"^OutputDir:.*$", "OutputDir: .", text, flags=re.M))
     bench = folder / f"{name}_test.cpp"
-    bench.write_text(bench.read_text().replace("bool trace_enabled = true", "bool trace_enabled = false"))
+    bench.write_text(bench.read_text().replace("bool trace_enabled = true", "bool trace_enabled = false"))  # it would write layer logs
+    # The line buffer pools with any stride, as it convolves; the assertion dates from a time when it did not.
+    pooling = folder / "firmware" / "nnet_utils" / "nnet_pooling_stream.h"
+    pooling.write_text(re.sub(r"^ *assert\(CONFIG_T::pool_\w+ == CONFIG_T::stride_.*\n", "", pooling.read_text(), flags=re.M))
     for archive in folder.glob("*.tar.gz"):
         archive.unlink()
+
+
+def _describe(folder: Path, name: str, io: Io, graph: Graph) -> None:
+    """Write what the C-simulation needs to know."""
+    sizes = {layer.name: math.prod(layer.shape) for layer in graph.layers if layer.kind != "Input"}
+    info = {"top": name, "io": io, "inputs": math.prod(graph.port.shape), "outputs": math.prod(graph.output.shape), "layers": sizes}
+    (folder / "hlscape.json").write_text(json.dumps(info, indent=1) + "\n")
 
 
 def write_testbench_data(folder: Path, x: np.ndarray, y: np.ndarray) -> None:

@@ -1,11 +1,15 @@
-"""Brevitas module -> cleaned and repaired QONNX file."""
+"""Brevitas module -> cleaned QONNX file.
+
+The file has the true parameters and quantizers of the network: bit flips and Hessians of the twin see what is deployed. What hls4ml
+needs to have rewritten, for example one scale per tensor, is rewritten by the convert stage in its own copy.
+"""
 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import onnx
 import torch
@@ -14,10 +18,18 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.cleanup import cleanup_model
 from torch import nn
 
-from flow.core.plugins import load, names
+from flow.config import DesignPoint
+from flow.core.errors import MismatchError
+from flow.core.plugins import load
 from flow.gate import Values, first_layer
-from flow.quant.layers import plain
+from flow.model import Array, Model
+from flow.quant.brevitas_layers import BrevitasLayers
+from flow.quant.calibrate import Scales
+from flow.quant.training import predict_exactly
 from flow.twin import Twin
+
+ON_EXPORT = ("rounding_names", "strip_metadata")
+"""Repairs of the file itself, which change no parameter and no quantizer."""
 
 
 @contextlib.contextmanager
@@ -43,16 +55,42 @@ def export(network: nn.Module, example: torch.Tensor, path: Path, log: TextIO) -
         log: for the words of the exporters.
 
     Returns:
-        How many places each repair changed.
+        How many places each repair of `ON_EXPORT` changed.
     """
     network.eval()
     with tempfile.TemporaryDirectory() as folder, quiet(log):
         raw = Path(folder) / "raw.onnx"
         export_qonnx(network, args=example, export_path=str(raw))
         model = cleanup_model(ModelWrapper(str(raw))).model
-    changes = {name: load("quant.repairs", name).apply(model) for name in names("quant.repairs")}
+    changes = {name: load("quant.repairs", name).apply(model) for name in ON_EXPORT}
     onnx.save_model(model, str(path), save_as_external_data=False)
     return changes
+
+
+def build(model: Model, point: DesignPoint, saved: Mapping[str, Any]) -> nn.Module:
+    """Return the on-chip part of a trained network in Brevitas.
+
+    Args:
+        model: of the point.
+        point: widths and rounding.
+        saved: what the train stage saved: ``state``, ``exponents`` and ``feeds``.
+    """
+    layers = BrevitasLayers(point.network, Scales(saved["exponents"], saved["feeds"]))
+    network = model.on_chip(layers, point.network.size)
+    own = network.state_dict()
+    network.load_state_dict({name: value for name, value in saved["state"].items() if name in own}, strict=False)
+    return network.eval()
+
+
+def same_in_brevitas(model: Model, point: DesignPoint, saved: Mapping[str, Any], trained: nn.Module, x: Array) -> None:
+    """Check that Brevitas computes what the layers compute that were trained, on (N, ...) inputs.
+
+    Raises:
+        MismatchError: it does not.
+    """
+    ours, theirs = (predict_exactly(network, x).flatten(1) for network in (trained, build(model, point, saved)))
+    if wrong := int((ours != theirs).any(dim=1).sum()):
+        raise MismatchError(f"train: Brevitas differs from the trained layers in {wrong} of {len(x)} samples. This is a defect of hlscape.")
 
 
 def first_divergence(network: nn.Module, twin: Twin, x: torch.Tensor) -> str:
@@ -60,8 +98,8 @@ def first_divergence(network: nn.Module, twin: Twin, x: torch.Tensor) -> str:
     seen: dict[str, Values] = {}
 
     def keep(name: str, output: object) -> None:
-        with contextlib.suppress(TypeError):  # the inner modules of Brevitas return tuples
-            seen[name] = plain(output).detach().double().numpy()
+        if isinstance(output, torch.Tensor):  # the inner modules of Brevitas return tuples
+            seen[name] = output.detach().double().numpy()
 
     hooks = [m.register_forward_hook(lambda m, i, out, name=name: keep(name, out)) for name, m in network.named_modules()]
     with torch.no_grad():

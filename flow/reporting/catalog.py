@@ -9,14 +9,14 @@ from typing import Literal
 from flow.core.metric import Direction, Metric
 from flow.reporting.result import PointResult
 
-Group = Literal["hardware", "task", "robustness", "landscape", "facts", "gate"]
+Group = Literal["hardware", "task", "robustness", "landscape", "import", "facts", "gate"]
 COSTS = ("lut", "latency_ns")
 HARDWARE = (
     "lut", "ff", "dsp", "carry", "bram", "uram",
     "latency_cycles", "latency_ns", "ii_cycles",
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
-FACTS = re.compile(r"^samples_|^epochs$|_loss$")
+FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
 LEVEL = re.compile(r"\d+(?:\.\d+)?")
 KNOWN_KINDS = ("gauss", "salt", "flip")
 
@@ -69,6 +69,8 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
     """Tell what a metric is about, from its id first and its provenance class second."""
     if name.startswith("gate_"):
         return "gate"
+    if name.startswith("approximation_"):
+        return "import"
     if name in HARDWARE or name.endswith("_percent") or (name in metrics and metrics[name].kind != "measured"):
         return "hardware"
     if perturbed(name, metrics) is not None:

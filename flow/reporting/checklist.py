@@ -46,9 +46,14 @@ def _hardware(results: list[PointResult]) -> Check:
 
 
 def _seeds(results: list[PointResult]) -> Check:
-    wrong = [r.name for r in results if not (_is_seed(r.config.get("seed")) and _is_seed(r.config.get("data", {}).get("seed")))]
+    def explicit(result: PointResult) -> bool:
+        trained = "onnx" not in result.config  # else the network came as it is
+        return _is_seed(result.config.get("data", {}).get("seed")) and (not trained or _is_seed(result.config.get("seed")))
+
+    wrong = [r.name for r in results if not explicit(r)]
     seeds = sorted({str(r.config.get("seed")) for r in results} - {"None"})
-    detail = f"no seed: {listing(wrong)}" if wrong else f"training seeds {listing(seeds)}; the data have a seed of their own"
+    words = f"training seeds {listing(seeds)}; the data have a seed of their own" if seeds else "nothing was trained; the data have a seed"
+    detail = f"no seed: {listing(wrong)}" if wrong else words
     return Check("Seeds of training and of data are explicit", not wrong, detail)
 
 

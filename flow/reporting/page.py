@@ -12,6 +12,7 @@ from markupsafe import Markup
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import Claim
+from flow.reporting.curves import study_charts
 from flow.reporting.numbers import p_value, signed, significant
 from flow.reporting.page_points import PointView, Row, columns, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
@@ -154,6 +155,7 @@ def render_page(
         dark=blend(len(key.bits), 0.42, 1.0),
         main=_figures(results, main, key),
         other=_figures(results, other, key),
+        training=study_charts(results, key) if len(points) > 1 else [chart for p in points for chart in p.charts],
         columns=table,
         rows=table_rows,
         points=points,

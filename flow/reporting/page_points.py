@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flow.core.metric import Metric
 from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_scores, task_score, title
+from flow.reporting.curves import Chart, point_charts
 from flow.reporting.numbers import significant, value_and_error
 from flow.reporting.panels import Scores
 from flow.reporting.record import flat, fronts, regularizers, varying
@@ -13,7 +14,7 @@ from flow.reporting.result import PointResult
 
 GROUPS: dict[Group, str] = {
     "hardware": "Hardware cost", "task": "Task score", "robustness": "Degradation under a perturbation",
-    "landscape": "Loss landscape", "facts": "Data and training", "gate": "Exactness gate",
+    "landscape": "Loss landscape", "import": "Approximation of an imported network", "facts": "Data and training", "gate": "Exactness gate",
 }  # fmt: skip
 FRONT = "front"
 COST_WORDS = {"lut": "LUT", "latency_ns": "latency"}
@@ -65,7 +66,7 @@ class MetricView:
 
 @dataclass(frozen=True)
 class PointView:
-    """All there is to say about a point: settings, metrics by group, gate levels and digests."""
+    """All there is to say about a point: settings, metrics by group, gate levels, digests and learning curves."""
 
     number: int
     result: PointResult
@@ -76,6 +77,7 @@ class PointView:
     stages: list[tuple[str, str, str, list[tuple[str, str]]]]
     notes: list[tuple[str, str]]
     withheld: list[str]
+    charts: list[Chart]
 
 
 def state(result: PointResult) -> str:
@@ -95,10 +97,7 @@ def columns(results: list[PointResult], scores: Scores) -> list[Column]:
     """Choose the columns: settings that differ, main costs, then the scores of the plots."""
     settings = [key for key in dict.fromkeys(["network.weight_bits", *varying(results)]) if key != "data.path"]
     found = [
-        Column(
-            key, key.rpartition(".")[2].replace("_", " "), "", all(isinstance(flat(r.config).get(key), int | float) for r in results), False
-        )
-        for key in settings
+        Column(key, _words(key), "", all(isinstance(flat(r.config).get(key), int | float) for r in results), False) for key in settings
     ]
     if any(result.regularizer != "none" for result in results):
         found.append(Column("regularizers", "regularizer", "", False, False))
@@ -110,6 +109,12 @@ def columns(results: list[PointResult], scores: Scores) -> list[Column]:
         if metric is not None:
             found.append(Column(name, title(name, metric), metric.unit, True, True))
     return found
+
+
+def _words(key: str) -> str:
+    """Write a key of the design point: its last part, and the layer of a setting for one layer."""
+    words = key.removeprefix("network.layers.") if key.startswith("network.layers.") else key.rpartition(".")[2]
+    return words.replace(".", " ").replace("_", " ")
 
 
 def _cell(column: Column, result: PointResult, metrics: Mapping[str, Metric], costs: list[str]) -> Cell:
@@ -160,4 +165,4 @@ def point_view(number: int, result: PointResult, withheld: list[str]) -> PointVi
     settings = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.config).items())]
     notes = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.notes).items())]
     shown = [(GROUPS[group], [_metric_view(name, metrics[name]) for name in ids]) for group, ids in found.items() if ids]
-    return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld)
+    return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld, point_charts(result))

@@ -77,8 +77,15 @@ def varying(results: list[PointResult]) -> list[str]:
 
 
 def regularizers(result: PointResult) -> str:
-    """Write the regularizers of a point with their strengths; empty without any."""
-    return " ".join(f"{name}={strength:g}" for name, strength in sorted(result.config.get("regularizers", {}).items()))
+    """Write the regularizers of a point with their strengths, and options in brackets; empty without any."""
+    return " ".join(f"{name}={_strength(given)}" for name, given in sorted(result.config.get("regularizers", {}).items()))
+
+
+def _strength(given: float | Mapping[str, float]) -> str:
+    if not isinstance(given, Mapping):
+        return f"{given:g}"
+    options = ", ".join(f"{name} {value:g}" for name, value in given.items() if name != "strength")
+    return f"{given['strength']:g}" + (f"({options})" if options else "")
 
 
 def _text(value: object) -> object:

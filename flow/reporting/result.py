@@ -25,6 +25,8 @@ class PointResult:
         versions: version of each tool and package.
         reproduce: command that makes this point again.
         notes: facts on the data.
+        curves: learning curves of the trainings ``float`` and ``quantized``: lists ``train``, ``validation`` and ``score`` by epoch
+            (None where a value was not finite) and ``best``, the epoch that was kept; empty for a network that was not trained here.
     """
 
     name: str
@@ -37,6 +39,7 @@ class PointResult:
     versions: dict[str, str] = field(default_factory=dict)
     reproduce: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a status that does not exist.

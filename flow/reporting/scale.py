@@ -24,11 +24,13 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """Return the place of a value; values outside are put on the edge."""
+        return min(max(self.beyond(value), 0.0), 1.0)
+
+    def beyond(self, value: float) -> float:
+        """Return the place of a value, outside of [0, 1] too; what a logarithm does not have is put on the lower edge."""
         if self.log:
-            place = (log10(max(value, self.low)) - log10(self.low)) / (log10(self.high) - log10(self.low))
-        else:
-            place = (value - self.low) / (self.high - self.low)
-        return min(max(place, 0.0), 1.0)
+            return (log10(value) - log10(self.low)) / (log10(self.high) - log10(self.low)) if value > 0 else 0.0
+        return (value - self.low) / (self.high - self.low)
 
 
 def _linear_ticks(low: float, high: float) -> list[tuple[float, str]]:
@@ -47,17 +49,18 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(v, f"{v:g}" if 1e-3 <= v < 1e6 else f"{v:.0e}".replace("e-0", "e−").replace("e+0", "e")) for v in values if low <= v <= high]
 
 
-def scale(values: list[float], bounds: list[float]) -> Scale:
+def scale(values: list[float], bounds: list[float], log_from: float = 30.0) -> Scale:
     """Make a scale that shows all values and interval ends, with room at both sides.
 
-    It is logarithmic where everything is positive and the values span more than a factor of 30 (and less than nine decades).
+    It is logarithmic where everything is positive and the values span more than a factor of `log_from` (and less than nine decades).
 
     Args:
         values: what is drawn, one or more.
         bounds: ends of intervals.
+        log_from: from which factor on the scale is logarithmic.
     """
     low, high = min(values + bounds), max(values + bounds)
-    if low > high * 1e-9 > 0 and max(values) / min(values) > 30:
+    if low > high * 1e-9 > 0 and max(values) / min(values) > log_from:
         room = (high / low) ** 0.06
         return Scale(low / room, high * room, True, _log_ticks(low / room, high * room))
     size = max(abs(low), abs(high))

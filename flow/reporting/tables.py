@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from flow.core.metric import Metric
 from flow.reporting.catalog import KNOWN_KINDS, Group, ids_of, levels, perturbed, task_score, title
-from flow.reporting.numbers import half_width, plus_minus, significant
+from flow.reporting.numbers import half_width, listing, plus_minus, significant
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
 
@@ -17,6 +17,7 @@ SECTIONS: tuple[tuple[Group, str, str], ...] = (
     ("task", "Task score", ""),
     ("robustness", "Degradation under a perturbation", "of clean"),
     ("landscape", "Loss landscape", ""),
+    ("import", "Approximation of an imported network", ""),
     ("facts", "Data and training", ""),
 )
 
@@ -99,11 +100,13 @@ def _part(result: PointResult) -> str:
 
 
 def _heading(result: PointResult) -> str:
-    bits = "" if result.weight_bits is None else f", {result.weight_bits}-bit weights"
+    own = {name: given["bits"] for name, given in result.config.get("network", {}).get("layers", {}).items() if given.get("bits")}
+    mixed = f" ({listing(f'{name} {bits}' for name, bits in own.items())})" if own else ""
+    bits = "" if result.weight_bits is None else f", {result.weight_bits}-bit weights{mixed}"
     model = str(result.config.get("model", "")).rstrip("/").rpartition("/")[2]
-    seed = result.config.get("seed")
+    trained = f", regularizer {result.regularizer}, seed {result.config.get('seed')}" if "onnx" not in result.config else ", imported"
     part = f", {_part(result)}" if _part(result) else ""
-    return f"{result.name}: {result.status.upper()}  ({model or 'no model'}{bits}, regularizer {result.regularizer}, seed {seed}{part})"
+    return f"{result.name}: {result.status.upper()}  ({model or 'no model'}{bits}{trained}{part})"
 
 
 def terminal_table(result: PointResult) -> str:

@@ -30,6 +30,7 @@ class Subject:
         score: the task score.
         outputs: on-chip outputs (N, ...) for the clean inputs and codes.
         clean: scores (N,) of these, none of them NaN.
+        unit: what 100 % of an input noise is.
     """
 
     x: Array
@@ -41,6 +42,7 @@ class Subject:
     clean: Values
     _twin: Twin
     _head: nn.Module | None
+    unit: float = 1.0
 
     def score_inputs(self, x: Array) -> Values:
         """Score perturbed inputs.
@@ -89,7 +91,7 @@ def _per_sample(head: nn.Module | None, score: Score, outputs: Tensor, targets: 
         return score.per_sample((final if head is None else head(final)).numpy(), targets)
 
 
-def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array) -> Subject:
+def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array, unit: float = 1.0) -> Subject:
     """Join an on-chip twin, an off-chip head and a task score, and score the clean samples.
 
     Args:
@@ -98,6 +100,7 @@ def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, ta
         score: the task score.
         x: inputs (N, ...); samples that have no score even when clean (an empty target) are dropped.
         targets: (N, ...).
+        unit: what 100 % of an input noise is: 1 for inputs that are normalised to 1.
 
     Raises:
         InvalidInput: fewer than two samples have a score.
@@ -110,4 +113,4 @@ def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, ta
         raise InvalidInput(
             f"Only {kept.sum()} of {len(x)} test samples have a {score.title} score; at least 2 are needed. Use more samples."
         )
-    return Subject(x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head)
+    return Subject(x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head, unit)

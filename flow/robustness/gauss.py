@@ -1,4 +1,7 @@
-"""Gaussian input noise as in Baldi et al., arXiv:2502.08355: at p %, x + (p / 100) N(0, 1), clamped to [0, max]."""
+"""Gaussian input noise as in Baldi et al., arXiv:2502.08355: at p %, x + (p / 100) N(0, 1), clamped to [0, max].
+
+Inputs that have a sign are clamped to [min, max] of the clean ones.
+"""
 
 import numpy as np
 
@@ -20,9 +23,9 @@ def draw(subject: Subject, rng: np.random.Generator) -> Array:
 def apply(subject: Subject, random: Array, percent: float) -> Array:
     """Return the noisy inputs; max is the largest clean input of all samples.
 
-    Sigma is absolute, in the units of the normalised inputs. On sparse inputs the clamp rectifies it, so charge is added on average.
+    Sigma is absolute: p percent of `subject.unit`. On sparse inputs the clamp rectifies it, so charge is added on average.
     """
-    return np.clip(subject.x + np.float32(percent / 100) * random, 0.0, subject.x.max())
+    return np.clip(subject.x + np.float32(percent / 100 * subject.unit) * random, min(0.0, subject.x.min()), subject.x.max())
 
 
 def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:

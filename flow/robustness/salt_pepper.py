@@ -1,4 +1,7 @@
-"""Salt-and-pepper input noise after Baldi et al., arXiv:2502.08355: at p %, p / 200 of all cells become 1 and p / 200 become 0."""
+"""Salt-and-pepper input noise after Baldi et al., arXiv:2502.08355: at p %, p / 200 of all cells become 1 and p / 200 become 0.
+
+Inputs that have a sign become the largest and the lowest of the clean ones.
+"""
 
 import numpy as np
 
@@ -23,8 +26,10 @@ def apply(subject: Subject, random: Array, percent: float) -> Array:
     Each cell is salted with probability p / 200 and peppered with the same one, never both. (The authors draw two sets that may overlap,
     so theirs have a little less salt.) The cells of a lower level are among those of a higher one.
     """
-    salted = np.where(random < percent / 200, np.float32(1.0), subject.x)
-    return np.where(random >= 1 - percent / 200, np.float32(0.0), salted)
+    low = min(np.float32(0.0), subject.x.min())
+    salt = subject.x.max() if low < 0 else np.float32(subject.unit)
+    salted = np.where(random < percent / 200, salt, subject.x)
+    return np.where(random >= 1 - percent / 200, low, salted)
 
 
 def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:

@@ -20,11 +20,18 @@ FORMAT = 1
 MAX_HEADER = 1 << 24
 MAX_WIDTH = 62
 HlsObject = Any  # hls4ml has no types
-_CONV = tuple(f"{key}_{axis}" for key in ("stride", "dilation") for axis in ("height", "width"))
-_CONV += ("pad_top", "pad_bottom", "pad_left", "pad_right", "data_format")
+_PADS = ("pad_top", "pad_bottom", "pad_left", "pad_right", "data_format")
+_STRIDES = ("stride_height", "stride_width", *_PADS)
+_CONV = ("dilation_height", "dilation_width", *_STRIDES)
+_POOL = ("pool_op", "pool_height", "pool_width", *_STRIDES)
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "Input": (), "Conv2D": _CONV, "Dense": (), "Activation": ("activation",), "Reshape": (), "Transpose": ("perm",), "Merge": ("op",),
+    "Input": (), "Conv1D": _CONV, "Conv2D": _CONV, "DepthwiseConv1D": _CONV, "DepthwiseConv2D": _CONV, "Dense": (),
+    "Pooling1D": _POOL, "Pooling2D": _POOL, "ZeroPadding1D": _PADS, "ZeroPadding2D": _PADS, "Activation": ("activation",),
+    "ParametrizedActivation": ("activation", "activ_param"), "ApplyAlpha": (), "Reshape": (), "Transpose": ("perm",), "Merge": ("op",),
+    "Concatenate": ("axis",),
 }  # fmt: skip
+# The same arithmetic under another name; Clone and Repack are what io_stream needs to copy and cut streams.
+ALIASES = {"PointwiseConv1D": "Conv1D", "PointwiseConv2D": "Conv2D", "Clone": "Reshape", "Repack": "Reshape"}
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,13 @@ class Layer:
 
     Attributes:
         name: unique.
-        kind: ``Input``, ``Conv2D``, ``Dense``, ``Activation``, ``Reshape``, ``Transpose``, ``Merge``.
+        kind: one of `ATTRIBUTES`.
         inputs: names of the layers it reads.
         shape: of its output without the sample axis, channels last.
         type: of its output.
         attributes: JSON values (``stride_height``, ``pad_top``, ``activation``, ``perm``, ``op``).
-        weights: ``{name: (values, type)}``; kernel (kh, kw, in, out) or (in, out), bias (out,).
+        weights: ``{name: (values, type)}``; kernel (kh, kw, in, out), (kw, in, out) or (in, out), where `in` is 1 in a depthwise
+            convolution; scale like the input; bias (out,).
         accumulator: type that sums are kept in before `type`, or None.
     """
 
@@ -208,7 +216,7 @@ def from_hls4ml(model: HlsObject) -> Graph:
     """Take the layers of hls4ml's optimized graph with the exact types that its C++ uses.
 
     Args:
-        model: a ``ModelGraph`` after its optimization passes (with ``io_parallel``).
+        model: a ``ModelGraph`` after its optimization passes.
 
     Raises:
         InvalidInput: a layer, an activation or a type that the flow cannot lower; names the layer and its kind.
@@ -222,7 +230,7 @@ def from_hls4ml(model: HlsObject) -> Graph:
 
 
 def _from_node(node: HlsObject, producer: Mapping[str, str]) -> Layer:
-    kind = {"PointwiseConv2D": "Conv2D"}.get(node.class_name, node.class_name)
+    kind = ALIASES.get(node.class_name, node.class_name)
     if kind not in ATTRIBUTES:
         raise InvalidInput(f"layer '{node.name}': kind {node.class_name} cannot be lowered to RTL; known are {', '.join(ATTRIBUTES)}.")
     given = node.attributes
@@ -235,15 +243,17 @@ def _from_node(node: HlsObject, producer: Mapping[str, str]) -> Layer:
         kept = _fixed(weight.type.precision, f"{where}, {name}")
         weights[name] = (kept.quantize(np.asarray(weight.data, np.float64)), kept)
     return Layer(
-        name=node.name, kind=kind, inputs=() if kind == "Input" else tuple(producer.get(i, i) for i in node.inputs),
+        name=node.name, kind=kind, inputs=() if kind == "Input" else tuple(producer.get(i, i) for i in node.inputs if i),
         shape=tuple(int(n) for n in variable.shape), type=_fixed(variable.type.precision, where),
         attributes=attributes, weights=weights, accumulator=_fixed(accumulator.precision, f"{where}, accumulator") if accumulator else None,
     )  # fmt: skip
 
 
-def _plain(value: HlsObject) -> str | int | list[int]:
+def _plain(value: HlsObject) -> str | int | float | list[int]:
     if isinstance(value, str):
         return value.lower()
+    if isinstance(value, float):
+        return value
     return [int(v) for v in value] if isinstance(value, list | tuple) else int(value)
 
 

@@ -4,19 +4,20 @@ alkaid is the successor of da4ml (Sun et al., "da4ml: Distributed Arithmetic for
 arXiv:2507.04535): constant matrix products become adder trees that share subexpressions.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from alkaid.trace import FVArray, HWConfig, trace
-from alkaid.trace.ops import quantize, relu
 
 from flow.core.errors import InvalidInput
 from flow.gate import first_layer
 from flow.rtl.graph import Array, FixedType, Graph, Layer
+from flow.rtl.operations import LAYERS, Traced
 
-Traced = Any  # alkaid's FVArray; alkaid has no types
+MOST_PRODUCTS = 200_000
 # Adders and carry chains of any length count as one delay unit per FPGA level; no cut-off inside the solver.
 HARDWARE = HWConfig(1, -1, -1)
 
@@ -59,10 +60,28 @@ def lower(graph: Graph) -> Lowered:
         graph: what to lower. The input port gets the type of the quantizer behind the input: the host delivers it.
 
     Raises:
-        InvalidInput: a layer that cannot be lowered exactly; names it and its kind.
+        InvalidInput: a layer that cannot be lowered exactly; names it and its kind. Or a network too large to be unrolled.
     """
+    _check_size(graph)
     source, values = _trace(graph)
     return Lowered(trace(source, values[graph.output.name], keep_dead_inputs=True), graph.port.type)
+
+
+def products(layer: Layer) -> int:
+    """Count the multiplications by a weight that is not zero, over all positions; padding is not left out."""
+    used = int(np.count_nonzero(layer.weights["weight"][0])) if "weight" in layer.weights else 0
+    return used * math.prod(layer.shape[:-1])
+
+
+def _check_size(graph: Graph) -> None:
+    """Refuse what would take hours: every product becomes adders of its own, 2 ms and about ten LUTs for 6-bit weights."""
+    counts = {layer.name: products(layer) for layer in graph.layers}
+    total, largest = sum(counts.values()), max(counts, key=lambda name: counts[name])
+    if total > MOST_PRODUCTS:
+        raise InvalidInput(
+            f"this network multiplies {total} times by a weight that is not zero, {counts[largest]} times in layer '{largest}'. RTL has hardware "
+            f"for each product, so at most {MOST_PRODUCTS} are lowered. Use a smaller or pruned network, or hardware.io = 'stream'."
+        )
 
 
 def layer_values(graph: Graph, x: Array) -> dict[str, Array]:
@@ -113,71 +132,3 @@ def _trace(graph: Graph) -> tuple[Traced, dict[str, Traced]]:
 def _port(shape: tuple[int, ...], kept: FixedType) -> Traced:
     ones = np.ones(shape, np.int64)
     return FVArray.from_kif(ones * kept.signed, ones * (kept.integer - kept.signed), ones * kept.fraction, hwconf=HARDWARE)
-
-
-def to_type(value: Traced, kept: FixedType) -> Traced:
-    """Quantize traced values."""
-    return quantize(value, int(kept.signed), kept.integer - kept.signed, kept.fraction, kept.saturation, kept.rounding)
-
-
-def _sum(layer: Layer, value: Traced, product: Traced) -> Traced:
-    """Add the bias and pass through the accumulator: exact in any order as long as it drops no fraction bits."""
-    kernel, bias = layer.weights["weight"], layer.weights.get("bias")
-    total = product if bias is None else product + bias[0]
-    kept = layer.accumulator
-    if kept is not None:
-        need = max(int(v.kif[2]) for v in np.asarray(value).ravel()) + kernel[1].fraction
-        need = max(need, bias[1].fraction if bias else need)
-        if kept.fraction < need or kept.saturation != "WRAP":
-            raise InvalidInput(
-                f"layer '{layer.name}' ({layer.kind}): its accumulator {kept} must wrap and have {need} fraction bits, "
-                "or the result depends on the order of the sum. Widen it."
-            )
-        total = to_type(total, kept)
-    return to_type(total, layer.type)
-
-
-def _dense(layer: Layer, inputs: list[Traced]) -> Traced:
-    if inputs[0].ndim != 1:
-        raise InvalidInput(f"layer '{layer.name}' (Dense): an input of shape {inputs[0].shape} must be flattened first.")
-    return _sum(layer, inputs[0], inputs[0] @ layer.weights["weight"][0])
-
-
-def _conv(layer: Layer, inputs: list[Traced]) -> Traced:
-    a, kernel = layer.attributes, layer.weights["weight"][0]
-    rows, columns, channels, filters = kernel.shape
-    height, width, _ = layer.shape
-    if {a.get("dilation_height", 1), a.get("dilation_width", 1)} != {1} or inputs[0].shape[-1] != channels:
-        raise InvalidInput(f"layer '{layer.name}' (Conv2D): dilation and groups cannot be lowered.")
-    if a.get("data_format", "channels_last") != "channels_last":
-        raise InvalidInput(f"layer '{layer.name}' (Conv2D): convert the network to channels last first.")
-    down, right = a["stride_height"], a["stride_width"]
-    v = np.pad(inputs[0], ((a["pad_top"], a["pad_bottom"]), (a["pad_left"], a["pad_right"]), (0, 0)))
-    patches = [v[i * down : i * down + rows, j * right : j * right + columns].reshape(-1) for i in range(height) for j in range(width)]
-    return _sum(layer, inputs[0], (np.stack(patches) @ kernel.reshape(-1, filters)).reshape(layer.shape))
-
-
-def _activation(layer: Layer, inputs: list[Traced]) -> Traced:
-    name = layer.attributes["activation"]
-    if name not in ("relu", "linear"):
-        raise InvalidInput(f"layer '{layer.name}' (Activation): '{name}' cannot be lowered to RTL; known are relu, linear.")
-    return to_type(relu(inputs[0]) if name == "relu" else inputs[0], layer.type)
-
-
-def _reshape(layer: Layer, inputs: list[Traced]) -> Traced:
-    return to_type(inputs[0].reshape(layer.shape), layer.type)
-
-
-def _transpose(layer: Layer, inputs: list[Traced]) -> Traced:
-    return to_type(inputs[0].transpose(layer.attributes["perm"]), layer.type)
-
-
-def _merge(layer: Layer, inputs: list[Traced]) -> Traced:
-    if layer.attributes["op"] != "add" or len(inputs) != 2 or inputs[0].shape != inputs[1].shape:
-        raise InvalidInput(f"layer '{layer.name}' (Merge): only the sum of two inputs of one shape can be lowered.")
-    return to_type(inputs[0] + inputs[1], layer.type)
-
-
-LAYERS: Mapping[str, Callable[[Layer, list[Traced]], Any]] = {
-    "Conv2D": _conv, "Dense": _dense, "Activation": _activation, "Reshape": _reshape, "Transpose": _transpose, "Merge": _merge,
-}  # fmt: skip

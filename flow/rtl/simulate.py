@@ -22,6 +22,7 @@ DRIVER = Path(__file__).with_name("driver.cpp")
 VERILATOR_FLAGS = ("--cc", "--exe", "--prefix", "Vdut", "--Mdir", "obj", "--x-initial", "unique", "-Wno-fatal", "-Wno-lint", "-Wno-style")
 # One C++ function of a large design takes the compiler minutes, many files as much in headers. A few hundred cycles need no optimizer.
 SPLIT_FLAGS = ("--output-split", "20000", "--output-split-cfuncs", "500")
+SMALL = 4_000_000  # bytes of Verilog; below, the headers of many C++ files cost more than one file
 MAKE_FLAGS = ("-s", "-j", "2", "OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", f"PYTHON3={sys.executable}", "CFG_CXXFLAGS_PCH_I=-include")
 
 
@@ -148,7 +149,8 @@ def _verilate(
     sources = [str(verilog.resolve() / name) for name in manifest.sources]
     shutil.copyfile(DRIVER, work / "driver.cpp")
     job.run_tool(VERILATOR, [*VERILATOR_FLAGS, *SPLIT_FLAGS, "--top-module", manifest.top, "driver.cpp", *sources], cwd=work)
-    job.run_tool(MAKE, [*MAKE_FLAGS, f"CXX={GXX.argv()[0]}", "-C", "obj", "-f", "Vdut.mk"], cwd=work)
+    one_file = ["VM_PARALLEL_BUILDS=0"] if sum(Path(source).stat().st_size for source in sources) < SMALL else []
+    job.run_tool(MAKE, [*MAKE_FLAGS, *one_file, f"CXX={GXX.argv()[0]}", "-C", "obj", "-f", "Vdut.mk"], cwd=work)
     inputs = _pad(manifest.input.pack(x))
     np.concatenate([inputs, np.zeros((FLUSH, inputs.shape[1]), np.uint8)]).tofile(work / "inputs.bin")
     row = _pad(manifest.output.pack(y[:1])).shape[1]

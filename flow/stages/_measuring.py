@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from flow.gate import Values
+    from flow.imported.tasks import Imported
     from flow.twin import Twin
 
 
@@ -20,7 +21,7 @@ def plugin_files(group: str, ids: Iterable[str]) -> dict[str, Path]:
     return {f"{group} {name}": file_of(group, name) for name in ids}
 
 
-def load_network(job: Job, model: Model) -> "tuple[Twin, nn.Module | None]":
+def load_network(job: Job, model: "Model | Imported") -> "tuple[Twin, nn.Module | None]":
     """Load the two parts of a trained network: the twin of artifact ``qonnx``, and the off-chip part with the weights of ``head``.
 
     Raises:

@@ -56,7 +56,7 @@ def read_notes(path: Path) -> dict[str, int | float | str]:
 
 def run(job: Job) -> None:
     """Load or generate the samples."""
-    dataset = load_model(job.point.model).load(job.point.data)
+    dataset = load_model(job.point.model).load(job.point.data, job.progress, job.scratch)
     write_dataset(job.output("dataset"), dataset)
     for split in SPLITS:
         job.measure(f"samples_{split}", len(dataset.x[split]), "samples", title=f"{split} samples")

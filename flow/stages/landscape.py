@@ -5,14 +5,14 @@ from pathlib import Path
 from flow.config import DesignPoint
 from flow.core.plugins import names
 from flow.core.stage import Job, Stage
-from flow.model import load_model, model_folder
+from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
 
 
 def sources(point: DesignPoint) -> dict[str, Path]:
     """Return the model and the plug-ins that the point names."""
-    return {"model": model_folder(point.model), **plugin_files("landscape", point.landscape.metrics)}
+    return {**model_sources(point.model), **plugin_files("landscape", point.landscape.metrics)}
 
 
 def run(job: Job) -> None:
@@ -22,10 +22,12 @@ def run(job: Job) -> None:
     from flow.landscape._problem import build_problem
 
     point = job.point
-    model, data = load_model(point.model), read_dataset(job.input("dataset"))
+    data = read_dataset(job.input("dataset"))
+    model = model_for(point.model, data)
     twin, head = load_network(job, model)
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
-    measure_all(job, "landscape", build_problem(twin, head, model.loss, x, y), point.landscape, point.landscape.metrics)
+    ids = tuple(name for name in point.landscape.metrics if name not in model.vacuous)
+    measure_all(job, "landscape", build_problem(twin, head, model.loss, x, y), point.landscape, ids)
 
 
 STAGE = Stage(

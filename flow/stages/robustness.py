@@ -5,14 +5,14 @@ from pathlib import Path
 from flow.config import DesignPoint
 from flow.core.plugins import names
 from flow.core.stage import Job, Stage
-from flow.model import load_model, model_folder
+from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
 
 
 def sources(point: DesignPoint) -> dict[str, Path]:
     """Return the model and the plug-ins that the point names."""
-    return {"model": model_folder(point.model), **plugin_files("robustness", point.robustness.perturbations)}
+    return {**model_sources(point.model), **plugin_files("robustness", point.robustness.perturbations)}
 
 
 def run(job: Job) -> None:
@@ -20,10 +20,14 @@ def run(job: Job) -> None:
     from flow.robustness._subject import build_subject
 
     point = job.point
-    model, data = load_model(point.model), read_dataset(job.input("dataset"))
+    data = read_dataset(job.input("dataset"))
+    model = model_for(point.model, data)
     twin, head = load_network(job, model)
     x, y = (arrays["test"][: point.robustness.samples] for arrays in (data.x, data.y))
-    measure_all(job, "robustness", build_subject(twin, head, model.score, x, y), point.robustness, point.robustness.perturbations)
+    words = twin.input_format  # the inputs of an imported network need not be normalised to 1
+    unit = 1.0 if point.model else words.scale * 2.0 ** (words.bits - words.signed)
+    subject = build_subject(twin, head, model.score, x, y, unit)
+    measure_all(job, "robustness", subject, point.robustness, point.robustness.perturbations)
 
 
 STAGE = Stage(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flow.core.errors import MismatchError
+from flow.core.errors import InvalidInput, MismatchError
 from flow.core.stage import Job, Stage
 from flow.stages._measuring import twin_layers
 
@@ -11,20 +11,27 @@ if TYPE_CHECKING:
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a part that is not known.
+    """Refuse a part that is not known, and a network that takes a stream.
 
     Raises:
         ConfigError: with the parts that are known.
+        InvalidInput: hardware.io is "stream".
     """
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
+    if point.hardware.io == "stream":
+        raise InvalidInput(
+            "hardware.io = 'stream': there is RTL only for networks that take all words of a sample at once. Set hardware.io = 'parallel'; "
+            "or stop at stage csim (`hlscape run --until csim`) and build the hls4ml project of stage convert with Vitis."
+        )
 
 
 def run(job: Job) -> None:
     """Lower, compare, write.
 
     Raises:
+        InvalidInput: the network is too large to be unrolled.
         MismatchError: with the first layer, sample and values that differ.
     """
     from flow import gate
@@ -33,8 +40,8 @@ def run(job: Job) -> None:
     from flow.rtl.verilog import write, write_testbench
 
     graph = Graph.load(job.input("lowered"))
-    x, expected = gate.read_vectors(job.input("vectors"))
-    x = gate.channels_last(x)
+    samples, expected = gate.read_vectors(job.input("vectors"))
+    x = gate.channels_last(samples)
     job.progress(0.05, "alkaid makes adder trees")
     lowered = lower(graph)
     job.progress(0.7, f"{len(x)} samples")
@@ -43,9 +50,8 @@ def run(job: Job) -> None:
     job.measure("gate_alkaid_mismatches", count, "samples", direction="lower", title="logic against the twin: samples that differ")
     job.measure("gate_alkaid_samples", len(x), "samples", title="logic against the twin: samples compared")
     if where is not None:
-        sample = x[where[0]]
-        layers = twin_layers(job.input("qonnx"), sample.transpose(2, 0, 1) if sample.ndim == 3 else sample)
-        layer = first_divergence(graph, sample[None], layers) or graph.output.name
+        layers = twin_layers(job.input("qonnx"), samples[where[0]])
+        layer = first_divergence(graph, x[where[0]][None], layers) or graph.output.name
         codes = [int(v[where] * 2.0**graph.output.type.fraction) for v in (expected, got)]
         error = gate.report("alkaid", "twin", expected, got, layer, where, count)
         raise MismatchError(f"{error} Codes: expected {codes[0]}, got {codes[1]}.")
@@ -60,6 +66,6 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "rtl", run, reads=("lowered", "vectors", "qonnx", "csim_gate"), writes=("verilog",), measures=("gate_alkaid_*",),
-    config=("hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "gate.rtl_samples"), packages=("alkaid",),
+    config=("hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.io", "gate.rtl_samples"), packages=("alkaid",),
     check=check, seconds=8,
 )  # fmt: skip

@@ -1,20 +1,18 @@
 """What must be known about a graph before it runs: formats, roles of parameters, shapes, and bounds that make float arithmetic exact."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from flow.core.errors import InvalidInput
 from flow.twin.graph import Graph, Node
-from flow.twin.ops import OPERATIONS, Grid, Operand
-from flow.twin.quantizer import QUANTIZERS, Format, WeightFormat, quantize, read_format
-
-MOST_CONSTANT = 2**16
-PASSING = ("Reshape", "Flatten", "Transpose", "Identity", "Relu", "MaxPool")
+from flow.twin.grid import Grid, Operand, constant_grid
+from flow.twin.ops import OPERATIONS, PASSING
+from flow.twin.quantizer import QUANTIZERS, Format, WeightFormat, quantize, read_format, read_weight_format
+from flow.twin.remedies import REMEDIES
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def _role(graph: Graph, tensor: str, fallback: str) -> tuple[Literal["weight", "
     for node, index in graph.consumers(tensor):
         if node.op in PASSING or node.op in QUANTIZERS:
             return _role(graph, node.output, fallback)
-        return "bias" if node.op == "Add" or index == 2 else "weight", node.name
+        return "bias" if node.op in ("Add", "Sub") or index == 2 else "weight", node.name
     return "weight", fallback
 
 
@@ -51,7 +49,8 @@ def _check_nodes(graph: Graph) -> None:
     names = set()
     for node in graph.nodes:
         if node.op not in known:
-            node.refuse(f"this operator cannot be used. These can: {', '.join(sorted(known))}. Express the layer with them before export.")
+            instead = f"These can: {', '.join(sorted(known))}. Express the layer with them before export."
+            node.refuse(f"this operator cannot be used. {REMEDIES.get(node.op, instead)}")
         if missing := [name for name in node.inputs if name not in made]:
             node.refuse(f"its input '{missing[0]}' is made by no earlier node; the file is damaged.")
         if not node.output or node.output in made or node.name in names:
@@ -62,7 +61,7 @@ def _check_nodes(graph: Graph) -> None:
         raise InvalidInput(f"the output '{graph.output}' is made by no node; the file is damaged.")
 
 
-def _formats(graph: Graph) -> tuple[dict[str, Format], dict[str, WeightFormat]]:
+def _formats(graph: Graph, exact: bool) -> tuple[dict[str, Format], dict[str, WeightFormat]]:
     formats: dict[str, Format] = {}
     weights: dict[str, WeightFormat] = {}
     for node in graph.nodes:
@@ -70,33 +69,12 @@ def _formats(graph: Graph) -> tuple[dict[str, Format], dict[str, WeightFormat]]:
             continue
         source = node.inputs[0]
         if source not in graph.constants:
-            formats[node.name] = read_format(graph, node, node.name)
+            formats[node.name] = read_format(graph, node, exact)
             continue
-        role, layer = _role(graph, node.output, node.name)
-        formats[node.name] = read_format(graph, node, layer)
-        form = WeightFormat(**asdict(formats[node.name]), role=role, layer=layer)
+        form = formats[node.name] = read_weight_format(graph, node, *_role(graph, node.output, node.name), exact)
         if weights.setdefault(source, form) != form:
             node.refuse(f"parameter '{source}' is quantized in two ways. Give each layer a parameter of its own.")
     return formats, weights
-
-
-def _constant_grid(name: str, value: NDArray[Any]) -> Grid:
-    """Find the coarsest grid that holds a constant which no quantizer follows.
-
-    Raises:
-        InvalidInput: it needs more than 16 bits, so it is a float parameter that was not quantized.
-    """
-    mantissa, exponent = np.frexp(value[value != 0].astype(np.float64))
-    if mantissa.size == 0:
-        return Grid(0, 0)
-    whole = (mantissa * 2.0**53).astype(np.int64)
-    lowest = exponent - 53 + np.round(np.log2((whole & -whole).astype(np.float64))).astype(int)
-    peak = int(np.ceil(np.max(np.abs(value)) / 2.0 ** float(lowest.min()))) if lowest.min() > -1000 else MOST_CONSTANT + 1
-    if peak > MOST_CONSTANT or not np.isfinite(value).all():
-        raise InvalidInput(
-            f"constant '{name}' of shape {list(value.shape)} is not quantized. Give its layer a weight and a bias quantizer."
-        )
-    return Grid(int(lowest.min()), peak)
 
 
 def _shapes(graph: Graph, formats: dict[str, Format]) -> dict[str, tuple[int, ...]]:
@@ -113,46 +91,61 @@ def _shapes(graph: Graph, formats: dict[str, Format]) -> dict[str, tuple[int, ..
             node.refuse(f"its inputs of shape {[list(i.shape) for i in inputs]} do not fit together ({str(error).splitlines()[0][:120]}).")
         if not torch.isfinite(result).all():
             node.refuse("its result is not finite.")
-        values[node.output] = result
+        values[node.output] = result.float()
     if values[graph.output].shape[:1] != (2,):
         raise InvalidInput(f"the output has shape {list(values[graph.output].shape)} for two samples; the sample axis must stay first.")
     return {name: tuple(value.shape) for name, value in values.items()}
 
 
+def _data(node: Node) -> list[str]:
+    """Name the inputs that are values; the other inputs of a Quant or Reshape node are settings."""
+    names = [name for name in node.inputs if name]
+    return names[:1] if node.op == "Reshape" or node.op in QUANTIZERS else names
+
+
+def _static(graph: Graph) -> frozenset[str]:
+    static = set(graph.constants)
+    for node in graph.nodes:
+        if set(_data(node)) <= static:
+            static.add(node.output)
+    return frozenset(static)
+
+
+def _format_grid(form: Format) -> Grid:
+    low, high = form.exponents if isinstance(form, WeightFormat) else (form.exponent, form.exponent)
+    return Grid(low, form.peak << (high - low))
+
+
 class _Bounds:
     """Interval arithmetic over the graph."""
 
-    def __init__(self, graph: Graph, formats: dict[str, Format], weights: dict[str, WeightFormat]) -> None:
-        self.graph, self.formats, self.shapes = graph, formats, _shapes(graph, formats)
-        self.grids: dict[str, Grid] = {}
-        self.static = set(graph.constants)
-        for name in weights:
-            self.grids[name] = Grid(0, 0)
+    def __init__(self, graph: Graph, formats: dict[str, Format], weights: dict[str, WeightFormat], static: frozenset[str]) -> None:
+        self.graph, self.formats, self.static, self.shapes = graph, formats, static, _shapes(graph, formats)
+        self.grids: dict[str, Grid] = dict.fromkeys(weights, Grid(0, 0))
         for node in graph.nodes:
-            self._visit(node)
+            form, operands = formats.get(node.name), [self._operand(node, name) for name in _data(node)]
+            self.grids[node.output] = OPERATIONS[node.op].bound(node, operands) if form is None else _format_grid(form)
 
     def _operand(self, node: Node, name: str) -> Operand:
-        if name == self.graph.input:
+        if name == self.graph.input and node.op not in QUANTIZERS:
             node.refuse(
                 "it computes on the raw input. The first layer must be a quantizer (Brevitas: QuantIdentity), else its words are undefined."
             )
-        if name not in self.grids:
-            self.grids[name] = _constant_grid(name, self.graph.constants[name])
-        return Operand(self.grids[name], self.shapes[name], name in self.static)
-
-    def _visit(self, node: Node) -> None:
-        names = [name for name in node.inputs if name]
-        data = names[:1] if node.op in PASSING or node.op in QUANTIZERS else names
-        if set(data) <= self.static:
-            self.static.add(node.output)
-        form = self.formats.get(node.name)
-        if form is not None:
-            self.grids[node.output] = Grid(form.exponent, form.peak)
-        else:
-            self.grids[node.output] = OPERATIONS[node.op].bound(node, [self._operand(node, name) for name in data])
+        if name not in self.grids and name != self.graph.input:
+            value = self.graph.constants[name]
+            grid = constant_grid(value)
+            if grid is None:
+                node.refuse(f"its constant '{name}' of shape {list(value.shape)} is not quantized. Give it a weight and a bias quantizer.")
+            self.grids[name] = grid
+        grid = self.grids.get(name, Grid(0, 0))
+        if grid.real and node.op not in PASSING and node.op not in QUANTIZERS:
+            node.refuse(f"its input '{name}' comes from a Tanh or Sigmoid without quantizer. Put a quantizer between the two.")
+        return Operand(grid, self.shapes[name], name in self.static)
 
     def dtype(self) -> torch.dtype:
         """Return the narrowest type that holds every value and partial sum exactly."""
+        if self.grids[self.graph.output].real:
+            raise InvalidInput(f"the output '{self.graph.output}' comes from a Tanh or Sigmoid. Put a quantizer behind it.")
         for dtype, bits, lowest in ((torch.float32, 24, -120), (torch.float64, 53, -1000)):
             if all(g.peak <= 2**bits and lowest < g.exponent < 60 for g in self.grids.values()):
                 return dtype
@@ -171,16 +164,24 @@ def _output_format(graph: Graph, formats: dict[str, Format]) -> Format | None:
     return formats.get(node.name) if node is not None else None
 
 
-def analyse(graph: Graph) -> Analysis:
+def analyse(graph: Graph, exact: bool = True) -> Analysis:
     """Check a graph as a whole.
+
+    Args:
+        graph: in the words of `flow.twin.normal`.
+        exact: bound every value. Without, all is computed in float64, whatever the scales are.
 
     Raises:
         InvalidInput: it cannot be evaluated, or not exactly; the message names the node.
     """
     _check_nodes(graph)
-    formats, weights = _formats(graph)
-    bounds = _Bounds(graph, formats, weights)
-    first = next((formats[n.name] for n in graph.nodes if n.name in formats and n.output not in bounds.static), None)
+    formats, weights = _formats(graph, exact)
+    static = _static(graph)
+    first = next((formats[n.name] for n in graph.nodes if n.name in formats and n.output not in static), None)
+    if exact:
+        dtype = _Bounds(graph, formats, weights, static).dtype()
+    else:
+        dtype, _ = torch.float64, _shapes(graph, formats)
     if first is None:
         raise InvalidInput("no quantizer acts on the data. The first layer must be a quantizer (Brevitas: QuantIdentity).")
-    return Analysis(formats, weights, frozenset(bounds.static), bounds.dtype(), first, _output_format(graph, formats))
+    return Analysis(formats, weights, static, dtype, first, _output_format(graph, formats))

@@ -9,88 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from flow.twin import windows
 from flow.twin.graph import Node
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the values of a tensor lie: integers of magnitude at most `peak`, times 2**`exponent`."""
-
-    exponent: int
-    peak: int
-
-    def __add__(self, other: "Grid") -> "Grid":
-        exponent = min(self.exponent, other.exponent)
-        return Grid(exponent, sum(g.peak << (g.exponent - exponent) for g in (self, other)))
-
-    def products(self, other: "Grid", count: int) -> "Grid":
-        """Return the grid of a sum of `count` products, and of all of its partial sums."""
-        return Grid(self.exponent + other.exponent, self.peak * other.peak * count)
-
-
-@dataclass(frozen=True)
-class Operand:
-    """What is known about an input of a node before anything runs.
-
-    Attributes:
-        grid: where its values lie.
-        shape: its shape for one batch.
-        static: computed from constants and parameters only, so it has no sample axis.
-    """
-
-    grid: Grid
-    shape: tuple[int, ...]
-    static: bool
-
+from flow.twin.grid import Grid, Operand, constant_grid
 
 Run = Callable[[Node, Sequence[Tensor]], Tensor]
 Bound = Callable[[Node, Sequence[Operand]], Grid]
-
-
-def _pair(node: Node, key: str, default: int, rank: int) -> tuple[int, ...]:
-    values = tuple(int(v) for v in node.attributes.get(key) or (default,) * rank)
-    if len(values) != rank or min(values) < 1 or max(values) > 4096:
-        node.refuse(f"{key} = {list(values)} cannot be used.")
-    return values
-
-
-def _pads(node: Node, rank: int) -> tuple[int, ...]:
-    if str(node.attributes.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID"):
-        node.refuse("auto_pad cannot be used. Export with explicit pads.")
-    pads = tuple(int(v) for v in node.attributes.get("pads") or (0,) * (2 * rank))
-    if len(pads) != 2 * rank or min(pads) < 0 or max(pads) > 256:
-        node.refuse(f"pads = {list(pads)} cannot be used.")
-    return pads
-
-
-def _torch_pads(pads: tuple[int, ...]) -> list[int]:
-    """Turn ONNX order (all begins, all ends) into torch order (last axis first, begin and end)."""
-    rank = len(pads) // 2
-    return [pads[axis + side * rank] for axis in reversed(range(rank)) for side in (0, 1)]
-
-
-def _conv(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    """Convolve by patches and one matrix product: no transform-domain algorithm, so integers stay exact."""
-    x, weight = inputs[0], inputs[1]
-    rank = weight.dim() - 2
-    if rank not in (1, 2) or x.dim() != rank + 2:
-        node.refuse(f"only 1- and 2-dimensional convolutions can be used; the weight has shape {list(weight.shape)}.")
-    strides, dilations = _pair(node, "strides", 1, rank), _pair(node, "dilations", 1, rank)
-    x = functional.pad(x, _torch_pads(_pads(node, rank)))
-    kernel = tuple(weight.shape[2:])
-    sizes = [(x.shape[2 + i] - (kernel[i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(rank)]
-    if rank == 1:
-        x, kernel, strides, dilations = x.unsqueeze(2), (1, *kernel), (1, *strides), (1, *dilations)
-    patches = functional.unfold(x, kernel, dilations, 0, strides)
-    groups, outputs = int(node.attributes.get("group", 1)), weight.shape[0]
-    if groups == 1:
-        y = patches.transpose(1, 2) @ weight.reshape(outputs, -1).T
-    else:
-        split = patches.reshape(x.shape[0], groups, -1, patches.shape[-1])
-        y = torch.einsum("ngkl,gok->nlgo", split, weight.reshape(groups, outputs // groups, -1)).flatten(2)
-    if len(inputs) > 2:
-        y = y + inputs[2]
-    return y.transpose(1, 2).reshape(x.shape[0], outputs, *sizes)
 
 
 def _gemm(node: Node, inputs: Sequence[Tensor]) -> Tensor:
@@ -99,6 +23,11 @@ def _gemm(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     weight = inputs[1].T if node.attributes.get("transB", 0) else inputs[1]
     y = inputs[0] @ weight
     return y + inputs[2] if len(inputs) > 2 else y
+
+
+def _norm(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    factor, shift = (v.reshape(-1, *[1] * (inputs[0].dim() - 2)) for v in inputs[1:])
+    return inputs[0] * factor + shift
 
 
 def _reshape(node: Node, inputs: Sequence[Tensor]) -> Tensor:
@@ -111,30 +40,67 @@ def _reshape(node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _flatten(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    if int(node.attributes.get("axis", 1)) != 1:
-        node.refuse("only axis = 1 can be used.")
+    if node.attributes.get("axis", 1) != 1:
+        node.refuse("only axis 1 can be used.")
     return inputs[0].flatten(1)
 
 
+def _squeeze(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    return inputs[0].squeeze(windows.axes(node, inputs[0].dim()))
+
+
+def _unsqueeze(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    x = inputs[0]
+    for axis in windows.axes(node, x.dim() + len(node.attributes.get("axes") or ())):
+        x = x.unsqueeze(axis)
+    return x
+
+
 def _transpose(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    order: tuple[int, ...] = node.attributes.get("perm") or tuple(reversed(range(inputs[0].dim())))
+    order = [int(v) for v in node.attributes.get("perm") or reversed(range(inputs[0].dim()))]
     return inputs[0].permute(order)
 
 
-def _max_pool(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    x = inputs[0]
-    rank = x.dim() - 2
-    if rank not in (1, 2) or node.attributes.get("ceil_mode", 0):
-        node.refuse("only 1- and 2-dimensional pooling without ceil_mode can be used.")
-    kernel, strides, dilations = (_pair(node, key, 1, rank) for key in ("kernel_shape", "strides", "dilations"))
-    x = functional.pad(x, _torch_pads(_pads(node, rank)), value=-math.inf)
-    pool: Any = functional.max_pool1d if rank == 1 else functional.max_pool2d
-    result: Tensor = pool(x, kernel, strides, 0, dilations)
-    return result
+def _axis(node: Node, rank: int) -> int:
+    axis = int(node.attributes.get("axis", 0))
+    return axis + rank if axis < 0 else axis
+
+
+def _concat(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(inputs), _axis(node, inputs[0].dim()))
+
+
+def _slope(node: Node) -> float:
+    return float(node.attributes.get("alpha", 0.01))
 
 
 def _same(node: Node, inputs: Sequence[Operand]) -> Grid:
     return inputs[0].grid
+
+
+def _sum(node: Node, inputs: Sequence[Operand]) -> Grid:
+    return inputs[0].grid + inputs[1].grid
+
+
+def _difference(node: Node, inputs: Sequence[Operand]) -> Grid:
+    if inputs[0].static and not inputs[1].static:
+        node.refuse("it subtracts data from a constant. Multiply with -1 and add the constant instead.")
+    return _sum(node, inputs)
+
+
+def _product(node: Node, inputs: Sequence[Operand]) -> Grid:
+    return inputs[0].grid.products(inputs[1].grid, 1)
+
+
+def _quotient(node: Node, inputs: Sequence[Operand]) -> Grid:
+    divisor = inputs[1].grid
+    if not inputs[1].static or divisor.peak != 1:
+        node.refuse("only a constant power of two can divide. Multiply with a quantized constant instead.")
+    return Grid(inputs[0].grid.exponent - divisor.exponent, inputs[0].grid.peak)
+
+
+def _normed(node: Node, inputs: Sequence[Operand]) -> Grid:
+    return _product(node, inputs) + inputs[2].grid
 
 
 def _reshaped(node: Node, inputs: Sequence[Operand]) -> Grid:
@@ -162,6 +128,26 @@ def _transposed(node: Node, inputs: Sequence[Operand]) -> Grid:
     return inputs[0].grid
 
 
+def _joined(node: Node, inputs: Sequence[Operand]) -> Grid:
+    if any(i.static for i in inputs) or _axis(node, len(inputs[0].shape)) < 1:
+        node.refuse("it joins constants or samples; only data can be joined, and along any axis but the first.")
+    grid = inputs[0].grid
+    for other in inputs[1:]:
+        grid |= other.grid
+    return grid
+
+
+def _bent(node: Node, inputs: Sequence[Operand]) -> Grid:
+    slope = constant_grid(torch.tensor(_slope(node), dtype=torch.float32).numpy())
+    if slope is None:
+        node.refuse(f"its slope {_slope(node):g} is not a binary fraction of 16 bits. Use a power of two such as 0.125.")
+    return inputs[0].grid | inputs[0].grid.products(slope, 1)
+
+
+def _curved(node: Node, inputs: Sequence[Operand]) -> Grid:
+    return Grid(0, 1, real=True)
+
+
 @dataclass(frozen=True)
 class Operation:
     """An operator: what it computes and how large that can become."""
@@ -170,15 +156,39 @@ class Operation:
     bound: Bound
 
 
+def _call(function: Callable[..., Any]) -> Run:
+    """Make an operator of a function of its inputs."""
+    return lambda node, inputs: function(*inputs)
+
+
 OPERATIONS: dict[str, Operation] = {
-    "Add": Operation(lambda node, inputs: inputs[0] + inputs[1], lambda node, inputs: inputs[0].grid + inputs[1].grid),
-    "Conv": Operation(_conv, _dot),
+    "Add": Operation(_call(torch.add), _sum),
+    "AveragePool": Operation(windows.average_pool, windows.averaged),
+    "BatchNormalization": Operation(_norm, _normed),
+    "Concat": Operation(_concat, _joined),
+    "Conv": Operation(windows.conv, _dot),
+    "Div": Operation(_call(torch.div), _quotient),
     "Flatten": Operation(_flatten, _reshaped),
     "Gemm": Operation(_gemm, _dot),
+    "GlobalAveragePool": Operation(windows.reduce, windows.averaged),
+    "GlobalMaxPool": Operation(windows.reduce, _same),
     "Identity": Operation(lambda node, inputs: inputs[0], _same),
-    "MatMul": Operation(lambda node, inputs: inputs[0] @ inputs[1], _dot),
-    "MaxPool": Operation(_max_pool, _same),
-    "Relu": Operation(lambda node, inputs: functional.relu(inputs[0]), _same),
+    "LeakyRelu": Operation(lambda node, inputs: functional.leaky_relu(inputs[0], _slope(node)), _bent),
+    "MatMul": Operation(_call(torch.matmul), _dot),
+    "MaxPool": Operation(windows.max_pool, _same),
+    "Mul": Operation(_call(torch.mul), _product),
+    "Pad": Operation(windows.pad, _same),
+    "ReduceMax": Operation(windows.reduce, _same),
+    "ReduceMean": Operation(windows.reduce, windows.averaged),
+    "Relu": Operation(_call(functional.relu), _same),
     "Reshape": Operation(_reshape, _reshaped),
+    # rounding to float32 first could move a value over the edge between two codes
+    "Sigmoid": Operation(lambda node, inputs: torch.sigmoid(inputs[0].double()), _curved),
+    "Squeeze": Operation(_squeeze, _reshaped),
+    "Sub": Operation(_call(torch.sub), _difference),
+    "Tanh": Operation(lambda node, inputs: torch.tanh(inputs[0].double()), _curved),
     "Transpose": Operation(_transpose, _transposed),
+    "Unsqueeze": Operation(_unsqueeze, _reshaped),
 }
+SILENT = ("Reshape", "Flatten", "Transpose", "Identity", "Squeeze", "Unsqueeze")  # they move values, or do nothing
+PASSING = (*SILENT, "Relu", "MaxPool", "Pad", "GlobalMaxPool", "ReduceMax")  # results are values of the first input, or 0

@@ -9,10 +9,9 @@ from torch import Tensor
 from flow.core.errors import InvalidInput
 from flow.twin.analysis import Analysis, analyse
 from flow.twin.graph import Graph, Node, read_graph
-from flow.twin.ops import OPERATIONS
+from flow.twin.normal import normal
+from flow.twin.ops import OPERATIONS, SILENT
 from flow.twin.quantizer import Format, WeightFormat, quantize, quantize_ste, to_integers
-
-SILENT = ("Reshape", "Flatten", "Transpose", "Identity")
 
 
 class Twin:
@@ -65,7 +64,7 @@ class Twin:
             elif node.inputs[0] in quantized:
                 values[node.output] = quantized[node.inputs[0]]
             else:
-                values[node.output] = (quantize_ste if ste else quantize)(values[node.inputs[0]], form)
+                values[node.output] = (quantize_ste if ste else quantize)(values[node.inputs[0]], form).to(self.dtype)
         return values
 
     def _quantized(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,7 +90,7 @@ class Twin:
             activations, accumulators, Relu, pooling; not reshapes).
         """
         values = self._walk(self._quantized(params), x, ste=False)
-        return {n.name: values[n.output] for n in self._graph.nodes if n.output not in self._static and n.op not in SILENT}
+        return {n.name: values[n.output] for n in self._graph.nodes if n.name in self.computes}
 
     def codes(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the integers that are deployed for the weights and biases.
@@ -113,8 +112,13 @@ class Twin:
         Returns:
             Outputs (N, ...), without gradient through the quantizers.
         """
-        quantized = {name: codes[name].to(self.dtype) * form.scale for name, form in self.weights.items()}
-        return self._walk(quantized, x, ste=False)[self._graph.output]
+        values = {name: codes[name].to(self.dtype) for name in self.weights}
+        return self._walk({n: v * self.weights[n].steps(v) for n, v in values.items()}, x, ste=False)[self._graph.output]
+
+    @property
+    def computes(self) -> frozenset[str]:
+        """Names of the nodes that compute on the data: not those that make weights or only move values."""
+        return frozenset(n.name for n in self._graph.nodes if n.output not in self._static and n.op not in SILENT)
 
     @property
     def activation_formats(self) -> dict[str, Format]:
@@ -127,11 +131,13 @@ class Twin:
         return self._graph.nodes
 
 
-def load_twin(path: Path) -> Twin:
+def load_twin(path: Path, approximate: bool = False) -> Twin:
     """Load a QONNX file as exported by Brevitas.
 
     Args:
         path: the ``.onnx`` file.
+        approximate: accept any positive scales, averages and batch normalisation, and compute in float64 without a claim to be exact:
+            the reference that the error of `flow.quant.approximate` is measured against.
 
     Raises:
         MissingInput: there is no such file.
@@ -140,6 +146,7 @@ def load_twin(path: Path) -> Twin:
     """
     graph = read_graph(path)
     try:
-        return Twin(graph, analyse(graph))
+        graph = normal(graph, exact=not approximate)
+        return Twin(graph, analyse(graph, exact=not approximate))
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from None

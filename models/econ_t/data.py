@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flow.config import DataConfig
 from flow.core.errors import ConfigError, InvalidInput
+from flow.core.stage import Progress
 from flow.model import Array, Dataset
 
 from .csv_files import find_files, read_rows
@@ -19,7 +20,7 @@ LEAST_ROWS = 200
 _BELOW_TWO = np.nextafter(np.float32(2), np.float32(0))
 
 
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
     """Load or generate wafers, normalise them and split them.
 
     Without `config.path` they come from the built-in generator, `config.samples` of them. Otherwise `config.path` is a CSV file, or

@@ -15,9 +15,8 @@ beam, trigger layer and event. What is modelled:
 
 What is not: decay chains and the underlying event, magnetic field, correlation between layers or modules of one event, neutrons,
 dead channels, cell thickness, response and non-linearity, timing. Rates and noise were set by hand so that occupancy, total
-charge and clustering lie between those of fully simulated wafers (mean occupancy of wafers that are not empty: 11, against 2.5
-without and 18 with pile-up; median charge: 180 counts, against 16 and 600; in wafers of 4 to 10 cells the two largest touch in
-43 %, against 47 and 27 %). No quantity was fitted, and nothing here says how a real detector performs.
+charge and clustering lie between those of fully simulated wafers without and with pile-up; the model card has the comparison, and
+`plots.compare` repeats it. No quantity was fitted, and nothing here says how a real detector performs.
 """
 
 from dataclasses import dataclass
@@ -28,32 +27,48 @@ from numpy.typing import NDArray
 from .geometry import CELLS, CENTRES, PITCH, PITCH_CM, Floats, Ints
 
 LAYERS = 14
+"""Trigger layers of the electromagnetic section, every second one; a wafer lies in one of them with equal probability."""
 DEPTH_X0 = 25.5
+"""Thickness of the section in radiation lengths."""
 FIRST_LAYER_CM = 322.0
+"""Distance of the first layer from the collisions, along the beam; cm."""
 LAYER_STEP_CM = 2.3
+"""Distance of two trigger layers; cm."""
 CRITICAL_GEV = 0.0085
+"""Critical energy of the absorber, about that of a mixture of lead, copper and tungsten; GeV."""
 COUNTS_PER_MIP = 35.0
+"""ADC counts per minimum-ionising particle, times the sine of the polar angle (the charge is a transverse one)."""
 MIPS_PER_GEV = 60.0
 """MIPs in one trigger layer per GeV that showers between it and the next."""
 
 INNER_CM, OUTER_CM = 36.0, 130.0
+"""Distance of the modules from the beam, uniform in area; cm."""
 DISC_CM = 12.0
-"""Particles are drawn in a disc around the module, so that showers beside it leak in."""
+"""Particles are drawn in a disc of this radius around the module, so that showers beside it leak in; cm."""
 
 CHARGED_PER_ETA = 4.0
+"""Charged particles of one collision per unit of pseudorapidity."""
 PHOTONS_PER_ETA = 5.0
+"""Photons of one collision per unit of pseudorapidity."""
 MEAN_CHARGED_PT, MEAN_PHOTON_PT = 0.8, 0.4
+"""Mean transverse momenta in pile-up, exponential; GeV."""
 MOST_PILE_UP = 200.0
 """Overlaid collisions are uniform up to here, and none in the share `WITHOUT_PILE_UP` of the events."""
 WITHOUT_PILE_UP = 0.1
 WITH_SIGNAL = 0.5
+"""Share of the wafers with a group of energetic particles."""
 LOWEST_PT, HIGHEST_PT = 1.5, 60.0
+"""Range of the transverse momentum of such a group, whose spectrum falls with its square; GeV."""
 INTERACTION_X0 = 30.0
-"""Mean depth at which a hadron starts to shower."""
+"""Mean depth at which a hadron starts to shower; radiation lengths."""
 NOISE_COUNTS = 0.6
+"""Standard deviation of the noise of a trigger cell; ADC counts."""
 THRESHOLD_COUNTS = 3.0
+"""Cells below are suppressed; ADC counts."""
 MOST_SPOTS = 150
+"""Mean number of spots of a shower in a layer beyond which each spot gets more charge instead."""
 BATCH = 4000
+"""Wafers made at a time, which bounds the memory."""
 
 _RASTER_CM = 0.1
 _CELL_RADIUS_CM = PITCH_CM * np.sqrt(np.sqrt(3) / (2 * np.pi))

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from ot.lp.emd_wrap import emd_c
 
 from flow.core.errors import ToolFailed
-from flow.core.metric import Direction
+from flow.core.metric import Metric
 from flow.model import Array, Score
+from flow.statistics import quantile_interval
 
 from .geometry import DISTANCE, Floats, to_cells
 
@@ -73,12 +74,13 @@ def trivial(target: Array) -> Array:
     return np.asarray(target.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def _median_cosine(a: Floats, b: Floats) -> float:
+def _cosines(a: Floats, b: Floats) -> Floats:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(np.median(np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)))
+    cosines: Floats = np.divide((a * b).sum(axis=1), norms, out=np.zeros(len(a)), where=norms > 0)
+    return cosines
 
 
-def extras(output: Array, target: Array, generator: np.random.Generator) -> Mapping[str, tuple[float, str, Direction, str]]:
+def extras(output: Array, target: Array, generator: np.random.Generator) -> Mapping[str, Metric]:
     """Compare shapes: median cosine of true and reconstructed cells, and the same with the reconstructed cells shuffled.
 
     The second shows how much of the first comes from the spectrum of the cells alone, without their places. Samples with an
@@ -89,9 +91,12 @@ def extras(output: Array, target: Array, generator: np.random.Generator) -> Mapp
         return {}
     out, true = out[present], true[present]
     shuffled = generator.permuted(out, axis=1)
+    source = f"{len(true)} test samples, bootstrap"
+    median, ci = quantile_interval(_cosines(out, true), 0.5, generator)
+    base, base_ci = quantile_interval(_cosines(shuffled, true), 0.5, generator)
     return {
-        "cosine_median": (_median_cosine(out, true), "", "higher", "median cosine"),
-        "cosine_shuffled": (_median_cosine(shuffled, true), "", "none", "median cosine, cells shuffled"),
+        "cosine_median": Metric(median, direction="higher", ci=ci, source=source, title="median cosine"),
+        "cosine_shuffled": Metric(base, ci=base_ci, source=source, title="median cosine, cells shuffled"),
     }
 
 

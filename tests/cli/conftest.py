@@ -20,7 +20,7 @@ size = "small"
 weight_bits = 3
 input_bits = 4
 latent_bits = 4
-bias_bits = 8
+bias_bits = 12
 [data]
 samples = 2000
 [train]

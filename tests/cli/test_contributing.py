@@ -19,17 +19,17 @@ from flow.core.plugins import load
 from flow.core.store import Store
 from flow.core.tool import YOSYS, run
 from flow.landscape._problem import Problem
-from flow.regularizers import Batch
 from flow.rtl.ports import Manifest, Port, Word
 from flow.stages import all_stages
 from flow.synth._parts import find_part
 from tests.cli.conftest import TINY
+from tests.regularizers.networks import alone, layer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 PLUGINS = {
-    "flow/regularizers/weight_decay.py": ("regularizers", "jacobian", ["penalty"]),
+    "flow/regularizers/grid.py": ("regularizers", "l1", ["penalty"]),
     "flow/landscape/test_loss.py": ("landscape", "hessian_trace", ["measure"]),
     "flow/robustness/dead_inputs.py": ("robustness", "gauss", ["draw", "apply", "measure"]),
     "flow/synth/flat.py": ("synth", "open", ["plan", "read"]),
@@ -70,11 +70,11 @@ def test_paths_of_the_table_exist():
 
 
 def test_regularizer(example):
-    network = torch.nn.Linear(2, 1)
-    torch.nn.init.constant_(network.weight, 3.0)
-    torch.nn.init.constant_(network.bias, 2.0)
-    batch = Batch(network, torch.zeros(1, 2), torch.zeros(1, 1), torch.Generator())
-    assert float(example("flow/regularizers/weight_decay.py").penalty(batch).detach()) == 0.5 * (9 + 9 + 4)
+    network = layer(torch.tensor([[1.1, -0.3]]), bits=4, exponent=-2)
+    value = example("flow/regularizers/grid.py").penalty(alone(network))
+    value.backward()
+    assert float(value.detach()) == pytest.approx((0.4**2 + 0.2**2) / 2)
+    assert network.weight.grad.flatten().tolist() == pytest.approx([0.4 * 4, -0.2 * 4])
 
 
 def test_metric(example):

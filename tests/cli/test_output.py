@@ -11,7 +11,7 @@ from flow.core.plugins import names
 from flow.core.stage import Stage
 from flow.stages import IDS, load_stage
 
-COMMANDS = ("run", "sweep", "report", "explain", "check", "doctor", "list", "gc")
+COMMANDS = ("run", "sweep", "report", "explain", "check", "matrix", "doctor", "list", "gc")
 
 
 def test_help(hlscape):
@@ -51,7 +51,7 @@ def test_list(hlscape, what, group):
 
 def test_list_stages_and_models(hlscape):
     rows = json.loads(hlscape("list", "stages", "--json").out)["stages"]
-    assert set(rows) == set(IDS)
+    assert set(rows) == {*IDS, "import"}
     assert all(rows.values())
     assert isinstance(load_stage(IDS[0]), Stage)
     assert "econ_t" in hlscape("list", "models").out.split()

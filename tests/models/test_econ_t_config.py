@@ -1,5 +1,10 @@
-from flow.config import load_point, load_study
+import re
+
+import pytest
+
 from flow.model import load_model
+from flow.points import load_point, load_study
+from flow.quant.layers import FloatLayers
 
 FOLDER = load_model("econ_t").folder
 
@@ -17,3 +22,20 @@ def test_study_is_the_product_of_its_axes():
     assert len(points) == len({p.name for p in points}) == 12
     assert {p.network.weight_bits for p in points} == {4, 6, 8}
     assert sum("jacobian" in p.regularizers for p in points) == 6
+
+
+@pytest.mark.parametrize("bits", [3, 9])
+def test_latent_width_and_mixed_precision_reach_their_layers(bits):
+    point = load_point(FOLDER / "point.toml", [f"network.latent_bits={bits}", "network.layers.conv.bits=4"])
+    layers = FloatLayers(point.network)
+    load_model("econ_t").on_chip(layers, point.network.size)
+    layers.check_names()
+    assert {name: site.bits for name, site in layers.sites.items()} == {"input": 8, "conv": 4, "relu": 6, "dense": 6, "latent": bits}
+
+
+def test_the_layers_of_the_card_exist():
+    card = (FOLDER / "README.md").read_text()
+    layers = FloatLayers(load_point(FOLDER / "point.toml").network)
+    load_model("econ_t").on_chip(layers, "baseline")
+    row = next(line for line in card.splitlines() if "network.layers.<layer>" in line)
+    assert set(re.findall(r"`(\w+)`", row)) - {"bits", "rounding"} == set(layers.sites)

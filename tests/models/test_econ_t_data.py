@@ -32,8 +32,12 @@ def write(folder, content, name="wafers.csv"):
     return path
 
 
+def quiet(done, words):
+    """Progress that nobody looks at."""
+
+
 def load(path, **kw):
-    return MODEL.load(DataConfig(path=str(path), **kw))
+    return MODEL.load(DataConfig(path=str(path), **kw), quiet, Path("unused"))
 
 
 def all_rows(dataset):
@@ -159,7 +163,7 @@ def test_missing_inputs(tmp_path):
 
 def test_split_that_leaves_nothing():
     with pytest.raises(ConfigError, match="validation"):
-        MODEL.load(DataConfig(samples=200, split=(0.9, 0.0001, 0.0999)))
+        MODEL.load(DataConfig(samples=200, split=(0.9, 0.0001, 0.0999)), quiet, Path("unused"))
 
 
 def test_normalise_is_exact_next_to_powers_of_two():

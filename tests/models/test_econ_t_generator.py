@@ -71,9 +71,11 @@ def test_shower_profile_is_normalised():
         assert (mips * 0.02 / step).sum() / generator.MIPS_PER_GEV == pytest.approx(gev, rel=0.02)
 
 
-def test_load_without_a_path():
-    config = DataConfig(samples=3000)
-    a, b = MODEL.load(config), MODEL.load(config)
+def test_load_without_a_path(tmp_path):
+    def load(**options):
+        return MODEL.load(DataConfig(samples=3000, **options), lambda done, words: None, tmp_path)
+
+    a, b = load(), load()
     assert [len(a.x[k]) for k in ("train", "validation", "test")] == [2400, 300, 300]
     assert all((a.x[k] == b.x[k]).all() for k in a.x)
     every = np.concatenate([v.reshape(-1, 64) for v in a.x.values()])
@@ -84,7 +86,7 @@ def test_load_without_a_path():
     assert total.max() < 2
     notes = a.notes
     assert notes["kept"] == 3000 == notes["rows_read"] - notes["empty_dropped"] - notes["duplicates_dropped"] - notes["not_drawn"]
-    other = MODEL.load(DataConfig(samples=3000, seed=1))
+    other = load(seed=1)
     assert (other.x["test"] != a.x["test"]).any()
 
 

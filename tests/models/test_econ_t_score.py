@@ -96,25 +96,38 @@ def test_trivial_is_the_mean_wafer():
     np.testing.assert_allclose(SCORE.trivial(true), true.mean(axis=0), rtol=1e-6)
 
 
+def cosine(output, target, name="cosine_median"):
+    return SCORE.extras(output, target, np.random.default_rng(0))[name]
+
+
 def test_cosines():
     true = geometry.to_image(wafers(101, 0.1))
     perfect = SCORE.extras(2 * true, true, np.random.default_rng(0))
-    assert {k: v[1:3] for k, v in perfect.items()} == {"cosine_median": ("", "higher"), "cosine_shuffled": ("", "none")}
-    assert perfect["cosine_median"][0] == pytest.approx(1.0)
-    assert perfect["cosine_shuffled"][0] < 0.5
+    assert {k: (m.unit, m.direction) for k, m in perfect.items()} == {"cosine_median": ("", "higher"), "cosine_shuffled": ("", "none")}
+    assert perfect["cosine_median"].value == pytest.approx(1.0)
+    assert perfect["cosine_shuffled"].value < 0.5
     # A flat answer is as good shuffled; its cosine is known.
-    flat = SCORE.extras(np.ones_like(true), true, np.random.default_rng(0))
+    flat = np.ones_like(true)
     cells = geometry.to_cells(true)
-    known = np.median(cells.sum(axis=1) / np.linalg.norm(cells, axis=1) / np.sqrt(48))
-    assert flat["cosine_median"][0] == pytest.approx(known)
-    assert flat["cosine_shuffled"][0] == pytest.approx(known)
-    again = SCORE.extras(true, true, np.random.default_rng(0))
-    assert again == SCORE.extras(true, true, np.random.default_rng(0))
+    known = cells.sum(axis=1) / np.linalg.norm(cells, axis=1) / np.sqrt(48)
+    assert cosine(flat, true).value == pytest.approx(np.median(known))
+    assert cosine(flat, true, "cosine_shuffled").value == pytest.approx(np.median(known))
+    assert perfect == SCORE.extras(2 * true, true, np.random.default_rng(0))
+
+
+def test_interval_of_the_cosine_is_the_one_of_order_statistics():
+    # 95 % of a median of 101 values: the values of rank 41 and 61 (binomial); the bootstrap comes within two ranks.
+    true = geometry.to_image(wafers(101, 0.1))
+    cells = geometry.to_cells(true)
+    known = np.sort(cells.sum(axis=1) / np.linalg.norm(cells, axis=1) / np.sqrt(48))
+    low, high = cosine(np.ones_like(true), true).ci
+    assert known[38] <= low <= known[42]
+    assert known[58] <= high <= known[62]
 
 
 def test_cosine_of_dead_and_empty():
     true = geometry.to_image(wafers(5, 0.3))
-    assert SCORE.extras(np.zeros_like(true), true, np.random.default_rng(0))["cosine_median"][0] == 0.0
+    assert cosine(np.zeros_like(true), true).value == 0.0
     true[:2] = 0
-    assert SCORE.extras(true, true, np.random.default_rng(0))["cosine_median"][0] == pytest.approx(1.0)
+    assert cosine(true, true).value == pytest.approx(1.0)
     assert SCORE.extras(true, np.zeros_like(true), np.random.default_rng(0)) == {}

@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from flow.core.errors import NotTrained
+from flow.core.metric import Metric
 from flow.core.stage import Job, Stage
 from flow.model import Dataset, Score
-from flow.quant.evaluate import measure_score, score_interval
+from flow.quant.evaluate import measure_float, measure_score, score_interval
 
 RNG = np.random.default_rng(0)
 TARGET = {k: RNG.normal(2, 1, (n, 3)).astype(np.float32) for k, n in (("train", 400), ("test", 200))}
@@ -24,9 +25,11 @@ def mse(output, target):
     return scores
 
 
-LOWER = Score(
-    "mse", "MSE", "u", "lower", mse, lambda t: t.mean(0), lambda o, t, g: {"worst": (float(np.abs(o - t).max()), "v", "lower", "Worst")}
-)
+def extras(output, target, rng):
+    return {"worst": Metric(float(np.abs(output - target).max()), "v", direction="lower", title="Worst"), "n": Metric(3.0)}
+
+
+LOWER = Score("mse", "MSE", "u", "lower", mse, lambda t: t.mean(0), extras)
 HIGHER = Score("quality", "Quality", "", "higher", lambda o, t: -mse(o, t), lambda t: t.mean(0))
 
 
@@ -100,3 +103,12 @@ def test_dead_network():
     metrics, error = measured(LOWER, np.full_like(TARGET["test"], np.nan))
     assert error.startswith("Only 0 of 200")
     assert metrics == {}
+
+
+def test_float_network():
+    job = Job(Stage("s", lambda job: None), None, {}, *[Path()] * 4)
+    measure_float(job, LOWER, (TARGET["test"] + 0.5).astype(np.float32), TARGET["test"], np.random.default_rng(0))
+    assert set(job.metrics) == {"mse_float", "worst_float"}, "what has no better and worse is not repeated"
+    assert job.metrics["mse_float"].value == pytest.approx(0.25, rel=1e-5)
+    assert job.metrics["mse_float"].ci is not None
+    assert job.metrics["worst_float"].title == "Worst of the float network"

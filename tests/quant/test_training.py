@@ -1,11 +1,14 @@
 """Training is deterministic, goes on after a kill to the same bits, and stops early."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from flow.config import TrainConfig
-from flow.quant.training import Chain, fit, predict, seeded
+from flow.core.errors import NotTrained
+from flow.quant.training import Chain, Task, fit, predict, rate, seeded
 from flow.regularizers import combine
 from tests.quant import toy
 
@@ -16,12 +19,12 @@ def draws(seed):
     return lambda purpose: np.random.default_rng([seed, *purpose.encode()])
 
 
-def train(folder, epochs=6, seed=0, loss=toy.loss, progress=lambda f, t: None, penalty=None, config=toy.TRAIN, lost=False):
+def train(folder, epochs=6, seed=0, loss=toy.loss, score=toy.SCORE, progress=lambda f, t: None, penalty=None, config=toy.TRAIN, lost=False):
     chain, _ = toy.quantized()
     if lost:  # a new process; what it starts from must not matter
         for parameter in chain.parameters():
             parameter.data.fill_(float("nan"))
-    history = fit(chain, DATA, loss, config, epochs, draws(seed), folder / "checkpoint.pt", progress, penalty)
+    history = fit(chain, DATA, Task(loss, score), config, epochs, draws(seed), folder / "checkpoint.pt", progress, penalty=penalty)
     return chain, history
 
 
@@ -46,6 +49,7 @@ def test_it_learns_and_keeps_the_best(tmp_path):
     assert float(toy.loss(output, torch.from_numpy(DATA.y["validation"])).mean()) == pytest.approx(history.validation[history.best])
     assert [f for f, _ in told] == [n / 8 for n in range(1, 9)]
     assert told[0][1].startswith("epoch 1/8, validation loss ")
+    assert history.score == pytest.approx(history.validation, rel=1e-6), "the score of the toy is its loss"
 
 
 def test_same_seed_same_bits(tmp_path):
@@ -90,11 +94,51 @@ def test_finished_training_is_not_repeated(tmp_path):
 
 def test_early_stopping(tmp_path):
     start, _ = toy.quantized()
+    flat = replace(toy.SCORE, per_sample=lambda output, target: np.ones(len(target)))
     chain, history = train(
-        tmp_path, 50, loss=lambda o, t: 0 * o.sum(1) + 1, config=TrainConfig(batch=32, patience=3), penalty=combine({"orthogonality": 1.0})
+        tmp_path,
+        50,
+        score=flat,
+        loss=lambda o, t: 0 * o.sum(1) + 1,
+        config=TrainConfig(batch=32, patience=3),
+        penalty=combine({"orthogonality": 1.0}),
     )
-    assert (len(history.train), history.best) == (3, 0), "the validation loss never becomes better"
+    assert (len(history.train), history.best) == (3, 0), "nothing ever becomes better"
     assert same(chain, start), "so the weights that it began with are kept"
+
+
+@pytest.mark.parametrize(("select", "sign"), [("score", 1), ("loss", 1), ("score", -1), ("last", -1)])
+def test_the_kept_epoch_is_the_best_by_score_or_by_loss(tmp_path, select, sign):
+    """The score is the number of calls, so the last epoch is the best of it, or the first if lower is better."""
+    calls = []
+
+    def count(output, target):
+        calls.append(1)
+        return np.full(len(target), float(len(calls)))
+
+    score = replace(toy.SCORE, per_sample=count, direction="higher" if sign > 0 else "lower")
+    _, history = train(tmp_path, 4, score=score, config=toy.TRAIN.model_copy(update={"select": select}))
+    assert history.score == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert history.best == (int(np.argmin(history.validation)) if select == "loss" else 4 if sign > 0 or select == "last" else 0)
+
+
+def test_nothing_to_score(tmp_path):
+    score = replace(toy.SCORE, per_sample=lambda output, target: np.full(len(target), np.nan))
+    with pytest.raises(NotTrained, match="Only 0 of 40 validation samples have a score"):
+        train(tmp_path, 3, score=score)
+
+
+def test_learning_rates():
+    def rates(schedule):
+        return [rate(TrainConfig(learning_rate=1.0, schedule=schedule), epoch, 10) for epoch in range(1, 11)]
+
+    assert rates("constant") == [1.0] * 10
+    assert rates("step") == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625]
+    cosine = rates("cosine")
+    assert cosine[0] == 1.0
+    assert cosine[5] == pytest.approx(0.5)
+    assert cosine == sorted(cosine, reverse=True)
+    assert 0 < cosine[-1] < 0.03
 
 
 def test_no_epochs(tmp_path):
@@ -112,7 +156,7 @@ def test_penalty_moves_the_weights(tmp_path):
     def distance(chain):
         from flow.regularizers import Batch
 
-        return float(penalty(Batch(chain.on_chip, None, None, None)).detach())
+        return float(penalty(Batch(chain.on_chip, None, None, None, None, None)).detach())
 
     assert distance(pushed) < 0.5 * distance(plain)
 

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from flow.config import NetworkConfig, TrainConfig
-from flow.model import Dataset
+from flow.model import Dataset, Score
+from flow.quant.brevitas_layers import BrevitasLayers
 from flow.quant.calibrate import calibrate
-from flow.quant.layers import FloatLayers, QuantLayers
-from flow.quant.training import Chain, seeded
+from flow.quant.layers import FloatLayers
+from flow.quant.straight import StraightLayers, load_float
+from flow.quant.training import Chain, Task, seeded
 
 INPUT_MAX = 2.0
 
@@ -46,17 +48,27 @@ def floats(config=None, seed=0):
 
 
 def quantized(config=None, seed=0, stretch=1.0):
-    """The quantized chain with the float weights, and the exponents; `stretch` > 1 makes weights exceed their range."""
+    """The quantized chain with the float weights, and the scales; `stretch` > 1 makes weights exceed their range."""
     config = config or NetworkConfig()
     chain, layers = floats(config, seed)
-    exponents = calibrate(chain.on_chip, layers, torch.from_numpy(dataset().x["train"]), INPUT_MAX)
+    scales = calibrate(chain.on_chip, layers, torch.from_numpy(dataset().x["train"]), INPUT_MAX)
     with torch.random.fork_rng():
-        result = Chain(on_chip(QuantLayers(config, exponents)), nn.Linear(3, 2))
-    result.load_state_dict(chain.state_dict(), strict=False)
+        result = Chain(on_chip(StraightLayers(config, scales)), nn.Linear(3, 2))
+    load_float(result, chain.state_dict())
     for name, parameter in result.on_chip.named_parameters():
         if name.endswith("weight"):
             parameter.data *= stretch
-    return result, exponents
+    return result, scales
 
 
+def brevitas(chain, config, scales):
+    """The on-chip part of a quantized chain in Brevitas."""
+    with torch.random.fork_rng():
+        network = on_chip(BrevitasLayers(config, scales))
+    network.load_state_dict(chain.on_chip.state_dict(), strict=False)
+    return network.eval()
+
+
+SCORE = Score("mse", "MSE", "", "lower", lambda o, t: np.square(o - t).mean(1).astype(np.float64), lambda t: t.mean(0))
+TASK = Task(loss, SCORE)
 TRAIN = TrainConfig(batch=32, learning_rate=0.02, patience=50)

@@ -87,6 +87,16 @@ def metrics(bits: int, flat: float, rng: np.random.Generator) -> dict[str, Metri
     return found
 
 
+def curves(bits: int) -> dict[str, Any]:
+    """Make learning curves: a loss that falls by decades in float, then a little more with quantizers."""
+
+    def training(start: float, end: float, epochs: int) -> dict[str, Any]:
+        loss = [end + (start - end) * 0.4**epoch for epoch in range(epochs + 1)]
+        return {"train": loss[1:], "validation": [1.1 * v for v in loss], "score": [1 + 10 * v for v in loss], "best": epochs - 1}
+
+    return {"float": training(0.3, 0.012, 12), "quantized": training(0.012 + 0.05 / bits**2, 0.01, 8)}
+
+
 def point(bits: int = 6, regularizer: str = "", seed: int = 0, **change: Any) -> PointResult:
     strength = {"jacobian": 0.01, "orthogonality": 0.0001}
     flat = {"": 0.0, "jacobian": 0.9, "orthogonality": 0.5}[regularizer]
@@ -104,6 +114,7 @@ def point(bits: int = 6, regularizer: str = "", seed: int = 0, **change: Any) ->
         "versions": {"yosys": "0.70", "verilator": "5.40", "hls4ml": "1.3.0", "brevitas": "0.13.4", "torch": "2.13.0", "alkaid": "0.8.2"},
         "reproduce": f"hlscape run models/econ_t/point.toml --set network.weight_bits={bits} --set seed={seed}",
         "notes": {"samples": 24000, "test samples": 2400, "empty modules dropped": 12, "mean charge of a cell": 0.0208},
+        "curves": curves(bits),
     }  # fmt: skip
     return PointResult(**{**fields, **change})
 

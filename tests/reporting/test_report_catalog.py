@@ -37,6 +37,7 @@ def test_ids_under_perturbation_are_taken_apart(name, expected):
         ("lut", "hardware"), ("latency_cycles", "hardware"), ("lut_percent", "hardware"), ("clb", "hardware"), ("emd", "task"),
         ("emd_trivial", "task"), ("emd_gauss_5", "robustness"), ("hessian_trace_chip", "landscape"), ("gradient_norm_p95", "landscape"),
         ("gate_csim_mismatches", "gate"), ("samples_test", "facts"), ("validation_loss", "facts"),
+        ("emd_float", "task"), ("zero_weights", "facts"), ("approximation_max", "import"),
     ],
 )  # fmt: skip
 def test_groups(name, group):
@@ -54,6 +55,16 @@ def test_task_score_without_perturbations():
     assert catalog.task_score(only(b=Metric(1.0, direction="lower", ci=(0, 2)), a=Metric(1.0, direction="lower"))) == "b"
     assert catalog.task_score(only(lut=Metric(1.0))) is None
     assert catalog.task_score(study()) == "emd"
+
+
+def test_an_imported_network_has_no_task_score_in_its_approximation():
+    imported = {"approximation_max": Metric(0.1, direction="lower", ci=(0, 1)), "auc": Metric(0.9, direction="higher")}
+    assert catalog.task_score([PointResult("p", "ok", metrics=imported)]) == "auc"
+
+
+def test_the_float_score_stands_behind_the_quantized_one():
+    metrics = {name: Metric(1.0, direction="lower") for name in ("accuracy", "emd_trivial", "emd_float", "emd")}
+    assert catalog.ids_of("task", metrics, "emd") == ["emd", "emd_float", "emd_trivial", "accuracy"]
 
 
 def test_plotted_scores_are_all_scores_once():

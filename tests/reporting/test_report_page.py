@@ -98,12 +98,13 @@ def test_the_page_is_whole_in_order_and_needs_no_network(report):
     text = page(report)
     parsed = Page(text)
     heads = re.findall(r"<h2>(.*?)</h2>", text)
-    assert heads == ["Verdict", "Pareto plots", "All points", "Details of each point", "Is a flat minimum a robust network?", "Failures",
-                     "Untrained networks", "Provenance", "Review checklist"]  # fmt: skip
+    assert heads == ["Verdict", "Pareto plots", "All points", "Learning curves", "Details of each point",
+                     "Is a flat minimum a robust network?", "Failures", "Untrained networks", "Provenance",
+                     "Review checklist"]  # fmt: skip
     links = [value for _, name, value in parsed.attributes if name in ("href", "src", "xlink:href", "action")]
     assert all(link.startswith("#") or (report / link).is_file() for link in links)
     assert not re.search(r"https?://|@import|url\(", text)
-    assert parsed.tags.count("script") == 1 and parsed.tags.count("figure") == 12 + 16
+    assert parsed.tags.count("script") == 1 and parsed.tags.count("figure") == 12 + 16 + 2 + 2 * 12
     ids = [value for _, name, value in parsed.attributes if name == "id"]
     assert len(ids) == len(set(ids)) and all(link[1:] in ids for link in links if link.startswith("#"))
     assert "econ-w4-plain-s0" in text and "10 of 12" in text and "5 ns (200 MHz)" in text and "mean image reaches" in text
@@ -133,6 +134,15 @@ def test_a_formula_in_a_name_is_no_formula_in_a_spreadsheet(tmp_path):
     folder = write_report(tmp_path, "s", "c", [replace(point(), name="=1+1"), replace(point(5), name="-x")]).parent
     names = [row[0] for row in csv.reader((folder / "pareto.csv").open())]
     assert names == ["name", "'-x", "'=1+1"]
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_settings_of_layers_and_options_of_regularizers_are_told(tmp_path):
+    base = point(4).config
+    mixed = {**base, "regularizers": {"sam": {"strength": 1.0, "rho": 0.05}}}
+    mixed["network"] = {**base["network"], "layers": {"conv_1": {"bits": 3, "rounding": None}}}
+    folder = write_report(tmp_path, "s", "c", [point(5), replace(point(4), config=mixed)]).parent
+    assert "sam=1(rho 0.05)" in page(folder) and ">conv 1 bits<" in page(folder)
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -6,6 +6,7 @@ from pathlib import Path
 from report_samples import failed, point, study, untrained
 
 from flow.core.metric import Metric
+from flow.reporting.checklist import checklist
 from flow.reporting.result import PointResult
 from flow.reporting.tables import WIDTH, study_table, terminal_table
 
@@ -45,6 +46,27 @@ def test_a_point_that_is_not_fine_says_so():
 
 def test_an_empty_point_has_a_table():
     assert "p: OK" in terminal_table(PointResult("p", "ok"))
+
+
+def test_mixed_precision_is_told():
+    layers = {"conv": {"bits": 4, "rounding": None}, "relu": {"bits": None, "rounding": "FLOOR"}}
+    config = {**point().config, "network": {**point().config["network"], "layers": layers}}
+    assert "6-bit weights (conv 4), regularizer" in terminal_table(replace(point(), config=config))
+
+
+def test_an_imported_network_has_neither_seed_nor_regularizer():
+    imported = replace(point(), config={"model": "net.onnx", "onnx": "net.onnx", "data": {"seed": 42}, "network": {}})
+    assert "(net.onnx, imported)" in terminal_table(imported)
+    seeds = next(check for check in checklist([imported]) if "Seeds" in check.text)
+    assert seeds.passed and "nothing was trained" in seeds.detail
+
+
+def test_every_group_of_figures_is_shown():
+    found = {"approximation_max": Metric(0.5), "zero_weights": Metric(12.5, "%"), "emd_float": Metric(1.25, title="EMD in float")}
+    text = terminal_table(replace(point(), metrics={**point().metrics, **found}))
+    assert line(text, "Approximation of") and line(text, "approximation max").split()[2] == "0.5000"
+    assert line(text, "zero weights").split()[2:4] == ["12.50", "%"]
+    assert text.index("EMD in float") < text.index("EMD of the mean image")
 
 
 def test_the_study_table_has_a_row_a_point_and_reasons_below():

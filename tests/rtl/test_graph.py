@@ -103,6 +103,25 @@ def test_hls4ml_layers_are_taken_with_their_types():
     assert fc.weights["weight"][0].ravel().tolist() == [0.25, 0.5, -0.5, 0.0]
 
 
+def test_what_streams_need_is_taken_as_what_it_computes():
+    clone = node("clone", "Clone", ["in_out"])
+    clone.outputs = ["copy1", "copy2"]
+    graph = from_hls4ml(model(
+        node("in", "Input", ["in"]), clone,
+        node("one", "ParametrizedActivation", ["copy1"], activation="LeakyReLU", activ_param=0.125),
+        node("two", "Repack", ["copy2", ""], (2, 2)),
+        node("fc", "PointwiseConv1D", ["two_out"], (2, 2), stride_width=1, other="dropped"),
+        node("both", "Concatenate", ["one_out", "fc_out"], axis=-1),
+    ))  # fmt: skip
+    assert [(layer.kind, layer.inputs) for layer in graph.layers[1:]] == [
+        ("Reshape", ("in",)), ("ParametrizedActivation", ("clone",)), ("Reshape", ("clone",)), ("Conv1D", ("two",)),
+        ("Concatenate", ("one", "fc")),
+    ]  # fmt: skip
+    assert [layer.attributes for layer in graph.layers[2:]] == [
+        {"activation": "leakyrelu", "activ_param": 0.125}, {}, {"stride_width": 1}, {"axis": -1},
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

@@ -8,6 +8,8 @@ from onnx import TensorProto, helper
 
 from flow.core.errors import InvalidInput, MissingInput
 from flow.twin import describe, load_twin
+from flow.twin.ops import OPERATIONS
+from flow.twin.remedies import REMEDIES
 from tests.qonnx_models import Builder, write_mlp
 
 
@@ -94,7 +96,7 @@ def test_other_forms_of_the_same_graph(tmp_path):
 
 def test_describe(tmp_path):
     rows = describe(write_mlp(tmp_path / "m.onnx", (4, 5, 3), bits=6))
-    assert [row["op"] for row in rows] == ["Quant uint ROUND", "Gemm", "Quant uint ROUND", "Gemm", "Quant int ROUND"]
+    assert [row["op"] for row in rows] == ["Quant uint ROUND", "Gemm", "Relu", "Quant uint ROUND", "Gemm", "Quant int ROUND"]
     assert rows[1] | {"layer": ""} == {
         "layer": "", "op": "Gemm", "shape": "5x4", "parameters": 25, "weight_bits": 6, "scale_exponent": -5, "bias_bits": 8,
     }  # fmt: skip
@@ -124,11 +126,71 @@ def test_qcdq_and_float_networks(tmp_path):
 
 
 def unsupported(b, x):
-    return b.node("Sigmoid", x)
+    return b.node("Sinh", x)
+
+
+def with_remedy(b, x):
+    return b.node("Softmax", x)
 
 
 def per_channel(b, x):
-    return b.node("MatMul", x, b.weight(np.eye(3), 4, [[0.125, 0.25, 0.125]]))
+    return b.quant(x, 4, [[0.125, 0.25, 0.125]])
+
+
+def float_channel(b, x):
+    return b.node("MatMul", x, b.weight(np.eye(3), 4, [[0.125, 0.2, 0.125]]))
+
+
+def negative_scale(b, x):
+    return b.node("MatMul", x, b.weight(np.eye(3), 4, -0.5))
+
+
+def channel_bits(b, x):
+    return b.node("MatMul", x, b.weight(np.eye(3), [4, 5, 6], 0.5))
+
+
+def curve_without_quantizer(b, x):
+    return b.node("Tanh", x)
+
+
+def sum_of_curves(b, x):
+    return b.node("Add", b.node("Relu", b.node("Tanh", x)), x)
+
+
+def average_of_three(b, x):
+    return b.node("ReduceMean", x, b.constant([1], np.int64))
+
+
+def odd_slope(b, x):
+    return b.node("LeakyRelu", x, alpha=0.1)
+
+
+def division(b, x):
+    return b.node("Div", x, b.constant(3.0))
+
+
+def constant_minus_data(b, x):
+    return b.node("Sub", b.constant(1.0), x)
+
+
+def float_norm(b, x):
+    return b.node("BatchNormalization", x, *(b.constant([0.3, 1, 2]) for _ in range(4)))
+
+
+def trained_norm(b, x):
+    return b.node("BatchNormalization", x, *(b.weight([0.25, 1, 1]) for _ in range(4)))
+
+
+def joined_constant(b, x):
+    return b.node("Concat", x, b.weight(np.zeros((2, 3))), axis=1)
+
+
+def joined_samples(b, x):
+    return b.node("Concat", x, x, axis=0)
+
+
+def axes_from_data(b, x):
+    return b.node("Squeeze", x, x)
 
 
 def float_scale(b, x):
@@ -201,10 +263,25 @@ def batch_lost(b, x):
 
 
 WRONG = {
-    unsupported: r"'Sigmoid_\d' \(Sigmoid\): .*These can: Add, Conv",
-    per_channel: "'MatMul_2'.*2 different values of its scale",
-    float_scale: "0.1 of layer 'MatMul_2' is not a power of two",
-    float_weight: r"of shape \[3, 3\] is not quantized",
+    unsupported: r"'Sinh_\d' \(Sinh\): .*These can: Add, AveragePool",
+    with_remedy: r"'Softmax_\d' \(Softmax\): this operator cannot be used. Leave it off chip",
+    per_channel: "'Quant_1'.*2 different values of its scale",
+    float_channel: "0.2 of layer 'MatMul_2' is not a power of two",
+    negative_scale: "-0.5 of layer 'MatMul_2' is not a power of two",
+    channel_bits: "'MatMul_2' has 3 different values of its bit width",
+    float_scale: r"0.1 of layer 'MatMul_2' is not a power of two. Train with power-of-two scales, or set network.allow_approximate",
+    curve_without_quantizer: "output 'Tanh_1_out' comes from a Tanh",
+    sum_of_curves: r"'Add_3' \(Add\): its input 'Relu_2_out' comes from a Tanh or Sigmoid without quantizer",
+    average_of_three: "averages 3 values",
+    odd_slope: "slope 0.1 is not a binary fraction",
+    division: "power of two can divide",
+    constant_minus_data: "subtracts data from a constant",
+    float_norm: "'BatchNormalization_1'.*Fold it before quantization-aware training, as norm=True of the layers does",
+    trained_norm: "parameters are not constants",
+    joined_constant: "joins constants",
+    joined_samples: "sample axis must stay first",
+    axes_from_data: "axes are not a constant",
+    float_weight: r"'MatMul_1' \(MatMul\): its constant .* of shape \[3, 3\] is not quantized",
     zero_point: "zero point",
     odd_bits: "4.5 bits",
     ceil: "rounds with CEIL",
@@ -295,3 +372,7 @@ def test_a_tensor_that_lies_about_its_size(tmp_path):
     onnx.save(model, str(tmp_path / "m.onnx"))
     with pytest.raises(InvalidInput, match="cannot be read"):
         load_twin(tmp_path / "m.onnx")
+
+
+def test_no_remedy_for_what_can_be_used():
+    assert not set(REMEDIES) & set(OPERATIONS)

@@ -1,0 +1,72 @@
+"""Conversion by hls4ml, without the C++ compiler: types, what is refused, and what is written."""
+
+import io
+
+import numpy as np
+import pytest
+
+from flow.core.errors import InvalidInput
+from flow.hls.convert import convert
+from flow.rtl.lower import lower
+from tests.hls.networks import Layers, clean, codes, everything, execute
+
+PART = "xcku115-flvb2104-2-i"
+
+
+def converted(path, folder, form="parallel"):
+    return convert(path, folder, "net", PART, 5.0, form, io.StringIO())
+
+
+def write(tmp_path, make, shape=(2, 5, 7)):
+    b = Layers(*shape)
+    return b.save(tmp_path / "net.onnx", b.output(make(b)))
+
+
+def test_all_layers_become_the_same_logic_in_both_forms(tmp_path):
+    path = everything(tmp_path / "net.onnx")
+    graphs = [converted(path, tmp_path / form, form) for form in ("parallel", "stream")]
+    x = codes((2, 4, 5), 40, signed=1)
+    want = execute(clean(path), x)
+    for graph in graphs:
+        assert graph.port.type.range == (-16, 15)
+        assert np.array_equal(lower(graph).predict(np.moveaxis(x, 1, -1)), want)
+    kinds = {layer.kind for layer in graphs[1].layers}
+    assert kinds == {
+        "Input", "Conv2D", "DepthwiseConv2D", "ZeroPadding2D", "Pooling2D", "Dense", "Activation", "ParametrizedActivation", "Merge",
+        "Concatenate", "Reshape",
+    }  # fmt: skip
+
+
+def test_a_project_is_the_same_again_and_names_no_folder(tmp_path):
+    path = write(tmp_path, lambda b: b.dense(b.flat(b.conv(b.input(), 2, 2, 2, 2)), 48, 3))
+    files = []
+    for name in ("one", "two"):
+        converted(path, tmp_path / name)
+        files.append({p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()})
+    assert files[0] == files[1]
+    assert not [name for name, content in files[0].items() if str(tmp_path).encode() in content]
+
+
+@pytest.mark.parametrize(
+    ("make", "form", "words"),
+    [
+        (lambda b: b.pool(b.signed(b.conv(b.input(), 2, 2, 2, 2)), 2, 2, pad=1), "stream", "signed words cannot be padded"),
+        (lambda b: b.node("Sin", b.input()), "parallel", r"cannot be lowered|hls4ml cannot convert net.onnx: "),
+        (lambda b: b.conv("x", 2, 2, 2, 2), "parallel", "does not quantize its input first"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(tmp_path, make, form, words):
+    with pytest.raises(InvalidInput, match=words):
+        converted(write(tmp_path, make), tmp_path / "project", form)
+
+
+def test_constants_that_hls4ml_merges_keep_their_values(tmp_path):
+    """It loses the type of an addition behind a multiplication."""
+    b = Layers(6)
+    y = b.node("Mul", b.relu(b.dense(b.input(), 6, 5)), b.uniform(5))
+    y = b.signed(b.node("Add", y, b.weight(b.rng.uniform(-1, 1, 5), 5, 2.0**-5)))
+    path = b.save(tmp_path / "net.onnx", b.output(b.dense(y, 5, 3)))
+    graph = converted(path, tmp_path / "project")
+    assert "ApplyAlpha" in {layer.kind for layer in graph.layers}
+    x = codes((6,), 40)
+    assert np.array_equal(lower(graph).predict(x), execute(clean(path), x))
