@@ -64,7 +64,7 @@ class NetworkConfig(Section):
         activation_bits: width of hidden activations, unsigned; None: the same as the weights.
         input_bits: width of the input words; the host rounds to this grid.
         latent_bits: width of the output words.
-        bias_bits: width of the biases, at the scale of the accumulator.
+        bias_bits: width of the biases, at the scale of the accumulator; None: 16, or more where that would clip them.
         rounding: ROUND (half to even) or FLOOR for hidden activations and the output. FLOOR needs no adder.
         scales: how the power-of-two scales are found: ``mse`` loses least in mean square on the float network, ``max`` never clips what
             the float network showed, ``learned`` starts from ``mse`` and trains them with the weights.
@@ -78,7 +78,7 @@ class NetworkConfig(Section):
     activation_bits: Bits | None = None
     input_bits: Bits = 8
     latent_bits: Bits = 9
-    bias_bits: Annotated[int, Field(ge=4, le=32)] = 16
+    bias_bits: Annotated[int, Field(ge=4, le=32)] | None = None
     rounding: Literal["ROUND", "FLOOR"] = "ROUND"
     scales: Literal["mse", "max", "learned"] = "mse"
     per_channel: bool = False

@@ -48,6 +48,7 @@ def test_the_page_is_what_the_measurement_says(published):
 def test_nothing_that_is_published_is_silently_wrong(published):
     for row in published.rows:
         assert not row.wrong
+        assert set(row.cells) == {"parallel", "stream", "logic", "rtl"}
         for cell in row.cells.values():
             assert (cell.error is not None) == (cell.status == "approximate")
             assert bool(cell.reason) == (cell.status == "refused")
@@ -63,7 +64,8 @@ def test_a_refused_import_names_its_layer(published):
             assert all(case.layer in cell.reason for cell in row.cells.values() if cell.status == "refused"), row.id
 
 
-ROW = Row("conv", "Conv", "g", {"parallel": Cell("exact"), "stream": Cell("approximate", error=1.0), "rtl": Cell("repaired")}, ("gemm",))
+CELLS = {"parallel": Cell("exact"), "stream": Cell("approximate", error=1.0), "logic": Cell("exact"), "rtl": Cell("repaired")}
+ROW = Row("conv", "Conv", "g", CELLS, ("gemm",))
 MATRIX = Matrix((ROW,), 3, 1024, 64, {"torch": "2"})
 
 
@@ -77,6 +79,7 @@ def with_cell(column, cell):
         ("parallel", Cell("repaired"), "conv, parallel: exact -> repaired"),
         ("parallel", Cell("wrong", "gate: 3 differ"), "conv, parallel: exact -> wrong (gate: 3 differ)"),
         ("rtl", Cell("refused", "no"), "conv, RTL: repaired -> refused (no)"),
+        ("logic", Cell("wrong", "no"), "conv, logic: exact -> wrong (no)"),
         ("stream", Cell("approximate", error=1.2), "conv, stream: approximate, error 1 LSB -> approximate, error 1.2 LSB"),
     ],
 )
@@ -91,6 +94,7 @@ def test_what_is_gone_is_worse_and_what_is_new_is_better():
     assert worse([ROW], []) == [
         "conv, parallel: exact -> absent",
         "conv, stream: approximate, error 1 LSB -> absent",
+        "conv, logic: exact -> absent",
         "conv, RTL: repaired -> absent",
     ]
     assert better([], [ROW])[0] == "conv, parallel: absent -> exact"

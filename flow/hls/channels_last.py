@@ -9,7 +9,7 @@ from onnx import NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 
 from flow.core.errors import InvalidInput
-from flow.hls.settings import QUANTIZERS, attributes
+from flow.hls.settings import QUANTIZERS, attributes, complete
 
 DOMAIN = "qonnx.custom_op.channels_last"
 ALIKE = (*QUANTIZERS, "Relu", "LeakyRelu", "Tanh", "Sigmoid", "Identity")  # one word at a time
@@ -79,11 +79,9 @@ class _Converter:
     def _windowed(self, node: NodeProto) -> list[NodeProto]:
         node.domain = DOMAIN
         rank = len(self.shapes[node.input[0]]) - 2
-        defaults: dict[str, Any] = {"strides": [1] * rank, "dilations": [1] * rank, "pads": [0] * 2 * rank}
+        complete(node, strides=[1] * rank, dilations=[1] * rank, pads=[0] * 2 * rank)
         if node.op_type == "Conv":
-            defaults |= {"group": 1, "kernel_shape": self.shapes[node.input[1]][2:]}
-        present = attributes(node)
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in defaults.items() if key not in present)
+            complete(node, group=1, kernel_shape=self.shapes[node.input[1]][2:])
         return [node]
 
     def _max_pool(self, node: NodeProto) -> list[NodeProto]:

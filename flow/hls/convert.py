@@ -20,7 +20,7 @@ from flow.core.errors import FlowError, InvalidInput
 from flow.core.plugins import load, names
 from flow.gate import channels_last
 from flow.hls.channels_last import to_channels_last
-from flow.hls.settings import QUANTIZERS, attributes, quantizer_type, settings
+from flow.hls.settings import QUANTIZERS, attributes, complete, quantizer_type, settings
 from flow.rtl.graph import Graph, from_hls4ml
 
 Io = Literal["parallel", "stream"]
@@ -69,6 +69,9 @@ def _prepare(qonnx: Path, io: Io, log: TextIO) -> ModelWrapper:
     changes = {name: load("quant.repairs", name).apply(model) for name in names("quant.repairs")}
     log.write(f"repairs: {changes}\n")
     graph = cleanup_model(ModelWrapper(model))
+    for node in graph.graph.node:
+        if node.op_type in QUANTIZERS:
+            complete(node, rounding_mode="ROUND")
     to_channels_last(graph)
     for node in graph.graph.node:
         value = graph.get_initializer(node.input[0])

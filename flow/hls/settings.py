@@ -19,6 +19,12 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
+def complete(node: NodeProto, **defaults: Any) -> None:  # noqa: ANN401 - whatever ONNX has
+    """Write down what a node leaves to the defaults of its operator; hls4ml does not know them."""
+    present = attributes(node)
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in defaults.items() if key not in present)
+
+
 def quantizer_type(graph: ModelWrapper, node: NodeProto | None, otherwise: str = "no quantizer") -> FixedType:
     """Return the type that a quantizer with one power-of-two scale makes.
 

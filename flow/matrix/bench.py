@@ -1,7 +1,6 @@
 """Measure one row: lower its networks in every form, compare every output, and put what came out into words."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TextIO
-
-import numpy as np
 
 from flow import gate
 from flow.config import DesignPoint, HardwareConfig
@@ -80,7 +77,6 @@ class Bench:
         """
         project = self.folder / f"{sample.path.stem}_{io}"
         graph = convert(sample.path, project, TOP, HARDWARE.part, HARDWARE.clock_ns, io, self.log)
-        _describe(graph, project, io, sample)
         key = _fingerprint(project)
         if key not in self.programs:
             self.programs[key] = build(self._job(f"csim_{project.name}"), project), project
@@ -93,24 +89,16 @@ class Bench:
         """Return (count, outputs) that the generated Verilog computes.
 
         Raises:
+            MismatchError: a bit is unknown.
             ToolFailed: it does not compile, or stops.
         """
         folder = self.folder / "verilog"
         write(lowered, graph, folder, part=HARDWARE.part, clock_ns=HARDWARE.clock_ns, logic_per_stage=HARDWARE.logic_per_stage)
         x = gate.channels_last(sample.x[:count])
-        return simulate(self._job("rtl"), folder, x, sample.expected[:count], simulator()).outputs
-
-
-def _describe(graph: Graph, project: Path, io: Io, sample: Sample) -> None:
-    """Write what `flow.hls.csim.build` needs to know."""
-    info = {
-        "top": TOP,
-        "io": io,
-        "inputs": int(np.prod(sample.x.shape[1:])),
-        "outputs": sample.expected.shape[1],
-        "layers": {layer.name: int(np.prod(layer.shape)) for layer in graph.layers if layer.kind != "Input"},
-    }
-    (project / "hlscape.json").write_text(json.dumps(info))
+        result = simulate(self._job("rtl"), folder, x, sample.expected[:count], simulator())
+        if result.unknown:
+            raise MismatchError(f"the Verilog has unknown (X) bits in {result.unknown} of {count} samples.")
+        return result.outputs
 
 
 def _fingerprint(project: Path) -> str:

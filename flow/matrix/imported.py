@@ -132,8 +132,8 @@ def _max1d(net: Network, x: str) -> str:
 
 
 def _norm(net: Network, x: str) -> str:
-    gain, shift, mean = (net.constant(net.rng.uniform(0.5, 1.5, 3)) for _ in range(3))
-    return net.node("BatchNormalization", x, gain, shift, mean, net.constant(net.rng.uniform(0.5, 1.5, 3)), name="layer")
+    ranges = ((0.5, 1.5), (0.0, 0.5), (-0.5, 0.5), (0.5, 1.5))  # gain, shift, mean, variance
+    return net.node("BatchNormalization", x, *(net.constant(net.rng.uniform(*ends, 3)) for ends in ranges), name="layer")
 
 
 def _convolved_norm(net: Network, x: str) -> str:
@@ -175,6 +175,18 @@ def _ceil(net: Network, x: str) -> str:
     return net.quant(x, 4, 2.0**-3, 0, rounding="CEIL", name="layer")
 
 
+def _nodes(net: Network, x: str) -> str:
+    value = numpy_helper.from_array(net.rng.uniform(-1, 1, (3, 3, 1, 1)).astype(np.float32))
+    weight = net.quant(net.node("Constant", value=value), 4, WEIGHT_SCALE, narrow=1)
+    return net.node("Conv", x, weight, name="layer", kernel_shape=[1, 1])
+
+
+def _turned(net: Network, x: str) -> str:
+    flat = net.node("Flatten", x, axis=1)
+    product = net.node("MatMul", flat, net.node("Transpose", net.weight(6, 36), perm=[1, 0]), name="layer")
+    return net.node("Reshape", product, net.constant([-1, 3, 1, 2], np.int64))
+
+
 def _floats(net: Network, x: str) -> str:
     return net.node("Conv", x, net.constant(net.rng.uniform(-1, 1, (3, 3, 1, 1))), name="layer", kernel_shape=[1, 1])
 
@@ -198,6 +210,8 @@ IMPORTED: tuple[Imported, ...] = (
     Imported("import_scale_allowed", "Weight scale 1/6, allow_approximate", *_around((2, 3, 4), _thirds), approximate=True),
     Imported("import_scales_allowed", "Weight scales 1/6, 1/7, 1/9 by channel, allow_approximate", *_around((2, 3, 4), _thirds_by_channel),
              approximate=True),
+    Imported("import_constant_nodes", "Weights in Constant nodes", *_around((2, 3, 4), _nodes)),
+    Imported("import_turned", "Weights transposed behind their quantizer", *_around((2, 3, 4), _turned)),
     Imported("import_floats", "Weights without quantizer", *_around((2, 3, 4), _floats)),
     Imported("import_zero_point", "Quantizer with a zero point", *_around((2, 3, 4), _zero_point)),
     Imported("import_ceil", "Quantizer that rounds up (CEIL)", *_around((2, 3, 4), _ceil)),

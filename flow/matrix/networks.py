@@ -119,7 +119,7 @@ def image(id_: str, title: str, c_in: int = 2, c_out: int = 3, kernel: Size = (3
 def pool(id_: str, title: str, shape: tuple[int, ...], make: Make, kernel: Size = 1) -> Case:
     """Pool between two convolutions."""
     rank = len(shape) - 1
-    return Case(id_, title, shape, between(conv(rank, shape[0], 3, kernel), relu, make, conv(rank, 3, 2, 1, "last")))
+    return Case(id_, title, shape, between(conv(rank, shape[0], 3, kernel), relu, make, conv(rank, 3, 2, 1, "last")), FINE)
 
 
 def function(id_: str, title: str, make: Make) -> tuple[Case, Case]:

@@ -6,20 +6,24 @@ import signal
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from flow.core.errors import ConfigError
 from flow.core.plugins import suggest
 from flow.core.tool import kill_all
-from flow.matrix.bench import Effort, measure
 from flow.matrix.cases import CASES
 from flow.matrix.imported import IMPORTED, Imported
 from flow.matrix.networks import Case
 from flow.matrix.table import Matrix, Row, versions
 from flow.terminal import clock
+
+if TYPE_CHECKING:
+    from flow.matrix.bench import Effort
 
 LAYERS, FILES = "Layers of hlscape", "Files of other exporters"
 
@@ -46,18 +50,21 @@ def _start() -> None:
     import torch
 
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", category=UserWarning)  # of libraries, about themselves
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it sends SIGTERM
     signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _work(id_: str, effort: Effort, folder: Path) -> Row:
+def _work(id_: str, effort: "Effort", folder: Path) -> Row:
+    from flow.matrix.bench import measure
+
     case, group = rows()[id_]  # a case cannot be sent: it has functions without a name
     folder.mkdir()
     return measure(case, group, effort, folder)
 
 
-def measure_all(effort: Effort, jobs: int, say: Callable[[str], None], ids: Sequence[str] = ()) -> Matrix:
+def measure_all(effort: "Effort", jobs: int, say: Callable[[str], None], ids: Sequence[str] = ()) -> Matrix:
     """Measure the matrix.
 
     Args:
@@ -83,7 +90,7 @@ def measure_all(effort: Effort, jobs: int, say: Callable[[str], None], ids: Sequ
     return Matrix(tuple(done[i] for i in wanted), effort.seeds, effort.vectors, effort.rtl_vectors, versions())
 
 
-def _measured(ids: Sequence[str], effort: Effort, jobs: int) -> Iterator[Row]:
+def _measured(ids: Sequence[str], effort: "Effort", jobs: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="hlscape-matrix-") as scratch:
         pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
         try:

@@ -127,7 +127,7 @@ def _moved(before: Iterable[Row], after: Iterable[Row], sign: int) -> list[str]:
             new = now[row.id].cells.get(column) if row.id in now else None
             if new is None or RANK[new.status] < RANK[old.status] or (new.error or 0) > 1.1 * (old.error or 0):
                 was, is_ = (_words(old), _words(new))[::sign]
-                lines.append(f"{row.id}, {COLUMNS[column]}: {was} -> {is_}")
+                lines.append(f"{row.id}, {COLUMNS.get(column, column)}: {was} -> {is_}")
     return lines
 
 

@@ -44,7 +44,7 @@ class BrevitasLayers(Layers):
         )
         arguments = kernel.arguments() | {"bias": kernel.bias or kernel.norm, "weight_quant": weight}
         if arguments["bias"]:
-            bias = Site(site.name, "hidden", self.network.bias_bits, signed=True)
+            bias = Site(site.name, "hidden", self.scales.bias_bits, signed=True)
             feed = self.scales.exponents[self.scales.feeds[site.name]]
             sums = [e + feed for e in exponent] if isinstance(exponent, list) else exponent + feed  # type: ignore[operator]
             arguments["bias_quant"] = _quantizer(

@@ -12,6 +12,9 @@ from flow.core.errors import ConfigError
 from flow.quant.layers import FloatLayers, Site
 
 Exponent = int | list[int]
+LEAST_BIAS_BITS = 16
+MARGIN = 2
+"""Bits by which training may let the largest bias grow."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,12 @@ class Scales:
     Attributes:
         exponents: log2 of the scale by site; a list has one per output channel.
         feeds: layer with weights -> site of the quantizer its inputs come from, whose scale its biases need.
+        bias_bits: width of all biases.
     """
 
     exponents: Mapping[str, Exponent]
     feeds: Mapping[str, str]
+    bias_bits: int = LEAST_BIAS_BITS
 
 
 def exponent_for(values: torch.Tensor, site: Site, *, clip: bool = True) -> int:
@@ -111,19 +116,22 @@ def _weight_exponent(weight: torch.Tensor, site: Site, *, per_channel: bool, cli
     return exponent_for(weight, site, clip=clip)
 
 
-def _check_biases(layers: FloatLayers, scales: Scales) -> None:
-    """Refuse biases that the configured width would clip: nothing later would tell why such a network is bad."""
-    for name, feed in scales.feeds.items():
+def _bias_bits(layers: FloatLayers, exponents: Mapping[str, Exponent], feeds: Mapping[str, str]) -> int:
+    """Return the width of all biases; one that clips them is refused, because nothing later would tell why such a network is bad."""
+    wanted, widest = layers.network.bias_bits, 0
+    for name, feed in feeds.items():
         bias = getattr(layers.modules[name], "bias", None)
         if bias is None:
             continue
-        exponent = torch.tensor(scales.exponents[name]) + torch.tensor(scales.exponents[feed])
+        exponent = torch.tensor(exponents[name]) + torch.tensor(exponents[feed])
         needed = 1 + math.ceil(math.log2(max(float((bias.detach().abs() * torch.exp2(-exponent.float())).max()), 1.0)))
-        if needed > layers.network.bias_bits:
+        widest = max(widest, needed)
+        if wanted is not None and needed > wanted:
             raise ConfigError(
-                f"network.bias_bits = {layers.network.bias_bits}: the biases of layer '{name}' need {needed} bits at the scale of its "
-                f"sums. Set network.bias_bits = {needed + 2} or more; training may let them grow."
+                f"network.bias_bits = {wanted}: the biases of layer '{name}' need {needed} bits at the scale of its sums. "
+                f"Leave it out, or set {needed + MARGIN} or more: training may let them grow."
             )
+    return max(LEAST_BIAS_BITS, widest + MARGIN) if wanted is None else wanted
 
 
 def calibrate(network: nn.Module, layers: FloatLayers, x: torch.Tensor, input_max: float) -> Scales:
@@ -160,6 +168,4 @@ def calibrate(network: nn.Module, layers: FloatLayers, x: torch.Tensor, input_ma
             exponents[name] = _weight_exponent(weight, site, per_channel=layers.network.per_channel, clip=clip)
         else:
             exponents[name] = exponent_for(seen[name], site, clip=clip)
-    scales = Scales(exponents, feeds)
-    _check_biases(layers, scales)
-    return scales
+    return Scales(exponents, feeds, _bias_bits(layers, exponents, feeds))

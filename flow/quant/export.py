@@ -73,9 +73,9 @@ def build(model: Model, point: DesignPoint, saved: Mapping[str, Any]) -> nn.Modu
     Args:
         model: of the point.
         point: widths and rounding.
-        saved: what the train stage saved: ``state``, ``exponents`` and ``feeds``.
+        saved: what the train stage saved: ``state``, ``exponents``, ``feeds`` and ``bias_bits``.
     """
-    layers = BrevitasLayers(point.network, Scales(saved["exponents"], saved["feeds"]))
+    layers = BrevitasLayers(point.network, Scales(saved["exponents"], saved["feeds"], saved["bias_bits"]))
     network = model.on_chip(layers, point.network.size)
     own = network.state_dict()
     network.load_state_dict({name: value for name, value in saved["state"].items() if name in own}, strict=False)

@@ -180,7 +180,7 @@ class StraightLayers(Layers):
 
     def _weighted(self, site: Site, kernel: Kernel) -> nn.Module:
         feed = self.built[self.scales.feeds[site.name]]
-        exponent, bits = self.scales.exponents[site.name], self.network.bias_bits
+        exponent, bits = self.scales.exponents[site.name], self.scales.bias_bits
         self.built[site.name] = made = Weighted(site, exponent, kernel, feed, bits, learned=self._learned(site))
         return made
 

@@ -8,6 +8,8 @@ import numpy as np
 from alkaid.trace import FVArray
 from alkaid.trace.ops import relu
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from flow.core.errors import InvalidInput
 from flow.rtl.graph import Array, FixedType, Layer
@@ -71,11 +73,8 @@ def _parts(matrix: Array) -> list[Part]:
     alkaid's solver grows with more than the square of the size, while larger parts save almost no adder.
     """
     used = matrix != 0
-    group, before = np.arange(matrix.shape[1]), None
-    while before is None or (group != before).any():
-        before = group
-        by_row = np.where(used, group, matrix.shape[1]).min(axis=1, keepdims=True)
-        group = np.minimum(group, np.where(used, by_row, matrix.shape[1]).min(axis=0))
+    edges = coo_array((used[used], (np.nonzero(used)[0], np.nonzero(used)[1] + len(matrix))), shape=(sum(matrix.shape),) * 2)
+    group = connected_components(edges, directed=False)[1][len(matrix) :]
     parts = []
     for label in np.unique(group):
         columns = np.flatnonzero(group == label)

@@ -82,7 +82,12 @@ def run(job: Job) -> None:
         first=int(RAMP * point.train.epochs) + 1 if point.pruning.sparsity else 0,
     )  # fmt: skip
     bake(chain.on_chip)
-    saved = {"state": chain.on_chip.state_dict(), "exponents": layers.exponents(), "feeds": dict(scales.feeds)}
+    saved = {
+        "state": chain.on_chip.state_dict(),
+        "exponents": layers.exponents(),
+        "feeds": dict(scales.feeds),
+        "bias_bits": scales.bias_bits,
+    }
     torch.save(saved, job.output("model"))
     torch.save(chain.off_chip.state_dict(), job.output("head"))
     job.output("history").write_text(json.dumps(history.__dict__) + "\n")

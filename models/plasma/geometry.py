@@ -11,14 +11,14 @@ Ints = NDArray[np.int64]
 Waves = NDArray[np.complex128]
 
 MAJOR_RADIUS = 0.92
-"""m; HBT-EP, https://sites.apam.columbia.edu/HBT-EP (R = 0.92 m, a = 0.15 m)."""
+"""m; http://sites.apam.columbia.edu/HBT-EP/pages/about_hbtep.html."""
 MINOR_RADIUS = 0.15
 """m; the same."""
 POLOIDAL, TOROIDAL = 3, 1
 """m and n of the mode, which is the external kink just below an edge safety factor of 3."""
 STRAIGHT = 0.28
-"""Field lines are straight in the poloidal angle theta - STRAIGHT sin(theta); a/R (1 + beta_p + l_i/2) (Merezhkin, 1978), where the
-bracket of 1.7 is assumed."""
+"""Field lines are straight in the poloidal angle theta - STRAIGHT sin(theta); a/R (1 + beta_p + l_i/2) (Merezhkin, Sov. J. Plasma Phys. 4
+(1978) 152), where the bracket of 1.7 is assumed."""
 
 PIXELS = 32
 """Side of the image, as the published network reads it."""

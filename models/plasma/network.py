@@ -23,6 +23,8 @@ SIZES = tuple(_SHAPES)
 def on_chip(layers: "Layers", size: str) -> nn.Module:
     """Build the network: image (N, 1, 32, 32) in [0, 1) -> sine and cosine component of the mode (N, 2), in units of `GAUSS`.
 
+    Batch normalisation is for float training only: frames are positive and nearly alike, and without it most filters die.
+
     Args:
         layers: factory of quantized layers.
         size: one of `SIZES`.

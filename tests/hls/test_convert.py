@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import onnx
 import pytest
 
 from flow.core.errors import InvalidInput
@@ -58,6 +59,20 @@ def test_a_project_is_the_same_again_and_names_no_folder(tmp_path):
 def test_what_cannot_be_converted_is_refused(tmp_path, make, form, words):
     with pytest.raises(InvalidInput, match=words):
         converted(write(tmp_path, make), tmp_path / "project", form)
+
+
+def test_what_a_file_leaves_to_defaults_is_written_down(tmp_path):
+    b = Layers(2, 5, 7)
+    path = b.save(tmp_path / "net.onnx", b.output(b.dense(b.flat(b.signed(b.conv(b.input(signed=1), 2, 3, 3, 2))), 54, 3)))
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        kept = [a for a in node.attribute if a.name in ("signed", "narrow", "kernel_shape")]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    onnx.save(model, str(path))
+    graph = converted(path, tmp_path / "project")
+    x = codes((2, 5, 7), 20, signed=1)
+    assert np.array_equal(lower(graph).predict(np.moveaxis(x, 1, -1)), execute(clean(path), x))
 
 
 def test_constants_that_hls4ml_merges_keep_their_values(tmp_path):

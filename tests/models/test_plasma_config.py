@@ -1,3 +1,5 @@
+import importlib
+
 from flow.model import load_model
 from flow.points import load_point, load_study
 from flow.synth._parts import find_part
@@ -20,3 +22,22 @@ def test_study_is_the_product_of_its_axes():
     assert study.name == "plasma"
     assert len(points) == len({p.name for p in points}) == 6
     assert {p.network.weight_bits for p in points} == {4, 6, 8}
+
+
+def test_the_card_has_the_parameters_of_the_simulator():
+    card = (FOLDER / "README.md").read_text()
+    name = load_model("plasma").load.__module__
+    simulator, geometry = (importlib.import_module(name.replace(".data", part)) for part in (".simulator", ".geometry"))
+    for words in (
+        f"{geometry.MAJOR_RADIUS} m, {geometry.MINOR_RADIUS} m", f"theta - {geometry.STRAIGHT} sin theta",
+        f"at {geometry.CAMERA_RADIUS} m radius, {geometry.CAMERA_HEIGHT} m high, tangent to {geometry.TANGENCY_RADIUS} m",
+        f"half field {geometry.HALF_FIELD}", f"{geometry.COLUMN_RADIUS:.2f} m",
+        f"{simulator.FRAME_RATE:,.0f} frames/s; one in {simulator.EVERY}",
+        f"median {simulator.AMPLITUDE:g} G, spread e^{simulator.AMPLITUDE_SPREAD}", f"at most {simulator.LARGEST:g} G",
+        f"{simulator.GROWTH * 1e6:g} us", f"{simulator.DISPLACEMENT * 1e3:g} mm/G, spread {simulator.DISPLACEMENT_SPREAD * 100:g} %",
+        f"{simulator.SHELL:.2f} a; {simulator.INNER_WIDTH} a, {simulator.OUTER_WIDTH} a", f"{simulator.CORE} of the shell",
+        f"{simulator.POSITION_SPREAD * 1e3:g} mm both ways; {simulator.SIZE_SPREAD * 100:g} %",
+        f"{simulator.ELECTRONS_PER_CODE:g}; {simulator.READ_NOISE:g} electrons", f"{simulator.ELECTRONS:,.0f} electrons per m",
+        f"{simulator.SCATTERED} of the mean direct light", f"spread {simulator.BRIGHTNESS_SPREAD * 100:g} % over shots",
+    ):  # fmt: skip
+        assert words in card, words

@@ -4,14 +4,17 @@ import torch
 
 from flow.config import NetworkConfig
 from flow.model import load_model
-from flow.quant.layers import FloatLayers
+from flow.quant.layers import FloatLayers, fold_norms
 
 MODEL = load_model("plasma")
 
 
 def build(size="baseline"):
+    """The network as it is deployed, with batch normalisation folded."""
     torch.manual_seed(0)
-    return MODEL.on_chip(FloatLayers(NetworkConfig()), size).double()
+    network = MODEL.on_chip(FloatLayers(NetworkConfig()), size).double().eval()
+    fold_norms(network)
+    return network
 
 
 def multiplications(network):
@@ -34,6 +37,18 @@ def test_sizes(size, parameters, products):
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert multiplications(network) == products
     assert network(torch.rand(3, 1, 32, 32, dtype=torch.float64)).shape == (3, 2)
+
+
+def test_normalisation_keeps_all_filters_alive():
+    """Frames are positive and nearly alike; without normalisation most filters of a fresh network end up answering 0 to all."""
+    torch.manual_seed(0)
+    network = MODEL.on_chip(FloatLayers(NetworkConfig()), "baseline")
+    assert sum(p.numel() for p in network.parameters()) == 12_916 + 2 * (16 + 16 + 24 + 42 + 64)
+    out = 0.27 + 0.03 * torch.rand(64, 1, 32, 32)
+    for layer in network:
+        out = layer(out)
+        if isinstance(layer, torch.nn.ReLU):
+            assert (out.transpose(0, 1).flatten(1).amax(dim=1) > 0).all()
 
 
 def test_constants():

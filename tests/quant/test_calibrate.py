@@ -142,6 +142,16 @@ def test_feeding_quantizer_through_views_and_joins():
         feeding_sites(nn.Sequential(layers.linear("f", 4, 2)), layers, torch.rand(1, 4))
 
 
+def test_biases_get_the_bits_that_they_need():
+    x = torch.full((1, 1, 4, 4), 2.0**-6)
+    chain, layers = toy.floats()
+    assert calibrate(chain.on_chip, layers, torch.from_numpy(toy.dataset().x["train"]), 2.0).bias_bits == 16
+    chain.on_chip[4].bias.data[1] = 4.0
+    scales = calibrate(chain.on_chip, layers, x, 2.0)
+    codes = 4.0 / 2.0 ** (scales.exponents["dense"] + scales.exponents["relu"])
+    assert 2 ** (scales.bias_bits - 4) <= codes <= 2 ** (scales.bias_bits - 3), "with two bits to grow"
+
+
 def test_biases_that_would_be_clipped():
     chain, layers = toy.floats(NetworkConfig(bias_bits=12))
     chain.on_chip[4].bias.data[1] = 1.0

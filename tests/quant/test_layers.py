@@ -31,11 +31,13 @@ def integers(chain, exponents, config, x):
         exact = total * 2.0**step
         return np.clip(np.floor(exact) if config.rounding == "FLOOR" else np.rint(exact), low, high).astype(np.int64)
 
+    bias_bits = config.bias_bits or 16
+
     def layer(module, name, inputs, scale):
         top = 2 ** (config.weight_bits - 1) - 1
         step = np.array(exponents[name])
         weight = codes(module.weight.detach().numpy().reshape(len(module.bias), -1), step.reshape(-1, 1), -top, top)
-        bias = codes(module.bias.detach().numpy(), step + scale, -(2 ** (config.bias_bits - 1)), 2 ** (config.bias_bits - 1) - 1)
+        bias = codes(module.bias.detach().numpy(), step + scale, -(2 ** (bias_bits - 1)), 2 ** (bias_bits - 1) - 1)
         return inputs @ weight.T + bias, step + scale
 
     words = codes(x, exponents["input"], 0, 2**config.input_bits - 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flow.config import DesignPoint
-from flow.core.errors import ConfigError, MismatchError
+from flow.core.errors import ConfigError, InvalidInput, MismatchError
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.simulate import Simulation
 from flow.stages import rtl, rtlsim
@@ -76,6 +76,13 @@ def test_an_unknown_part_is_refused_before_any_work():
     point = DesignPoint.model_validate({"model": "m", "hardware": {"part": "xcku116-flvb2104-2-i"}})
     with pytest.raises(ConfigError, match="Did you mean 'xcku115-flvb2104-2-i'"):
         rtl.check(point)
+
+
+def test_streams_are_refused_before_any_work():
+    point = DesignPoint.model_validate({"model": "m", "hardware": {"io": "stream"}})
+    with pytest.raises(InvalidInput, match=r"hardware.io = 'stream': .*'parallel'"):
+        rtl.check(point)
+    assert "hardware.io" in rtl.STAGE.config, "else RTL of the same logic in parallel would be found in the store"
 
 
 def simulation(job, exported, monkeypatch, change=0.0, unknown=0):
