@@ -184,22 +184,24 @@ def command_matrix(args: argparse.Namespace) -> int:
     from flow.matrix.run import measure_all
     from flow.matrix.table import better, load_matrix, render, save, worse
 
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: at least one process is needed.")
     folder = Path(args.output)
     before = load_matrix(folder / "layers.json").rows if (folder / "layers.json").is_file() else ()
     matrix = measure_all(Effort(), args.jobs, cli.say, args.rows)
     kept = [row for row in before if not args.rows or row.id in args.rows]
     lost, wrong = worse(kept, matrix.rows), [row.id for row in matrix.rows if row.wrong]
+    if not (lost or wrong or args.rows):
+        save(matrix, folder)
     if args.json:
         cli.emit(asdict(matrix))
     else:
-        cli.show(render(matrix))
+        cli.show(render(matrix).rstrip())
     for word, lines in (("better", better(kept, matrix.rows)), ("worse", lost), ("wrong", wrong)):
         for line in lines:
             cli.say(f"{word}: {line}")
     if lost or wrong:
         cli.say(f"Nothing was written. Mend it, or remove {folder / 'layers.json'} to accept what became worse.")
-    elif not args.rows:
-        save(matrix, folder)
     return 1 if lost or wrong else 0
 
 
