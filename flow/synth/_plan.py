@@ -10,9 +10,10 @@ A back end is a module of `flow.synth` with
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from flow.core.errors import InvalidInput
@@ -60,16 +61,27 @@ class BuildPlan:
             call: runs one command and raises when it fails; the commands after a failed one are not begun.
             workers: how many at once; None: one for each core.
         """
+        stop, busy = Event(), set[str]()
+
+        def guarded(command: Command) -> None:
+            busy.add(command.name)
+            try:
+                if not stop.is_set():
+                    call(command)
+            finally:
+                busy.discard(command.name)
+
         with ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1) as pool:
-            futures: list[Future[object]] = []
             try:
                 for group in self.groups:
-                    futures = [pool.submit(call, command) for command in group]
-                    for future in futures:
-                        future.result()
+                    running = {pool.submit(guarded, command) for command in group}
+                    while running:  # in short waits: a Ctrl-C just before a wait is seen only when the wait ends
+                        done, running = wait(running, timeout=0.2, return_when=FIRST_EXCEPTION)
+                        for future in done:
+                            future.result()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                while not all(future.done() for future in futures):  # one may be about to start its program
+                stop.set()
+                while busy:  # not the futures: an interrupted submit returns none; and one may be about to start its program
                     kill_all()  # threads do not see Ctrl-C, and what they wait for is no longer wanted
                     time.sleep(0.05)
                 raise
