@@ -21,7 +21,7 @@ from flow.model import model_names
 from flow.points import load_document, load_point, load_study
 from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
-from flow.stages import IDS, IMPORT, all_stages, load_stage
+from flow.stages import KNOWN, all_stages, load_stage
 from flow.terminal import Progress
 
 REPORTS, PROJECTS = Path("reports"), Path("hls_projects")
@@ -85,8 +85,8 @@ def command_sweep(args: argparse.Namespace) -> int:
     cli.say(f"{study.name}: {len(points)} point{'s' * (len(points) > 1)}, {args.jobs} at a time, store {store.root}")
     progress = Progress(cli.say, many=True)
     outcomes: dict[str, State | Failure] = {}
-    stages = all_stages(points[0])
-    for point, outcome in run_many(stages, points, store, args.jobs, progress):
+    work = [(order(all_stages(point)), point) for point in points]
+    for point, outcome in run_many(work, store, args.jobs, progress):
         outcomes[point.name] = outcome
         verdict = outcome.message if isinstance(outcome, Failure) else "done" if not outcome.failures else "finished with failures"
         cli.say(f"--- {len(outcomes)}/{len(points)} {point.name}: {verdict}")
@@ -132,9 +132,10 @@ def command_report(args: argparse.Namespace) -> int:
         points, command = [load_point(path, args.sets)], results.run_command(args.study, args.sets)
     else:
         (study, points), command = load_study(path, args.sets), results.sweep_command(args.study, args.sets)
-    store, stages = _store(), order(all_stages(points[0]))
+    store = _store()
     outcomes: dict[str, State | Failure] = {}
     for point in points:
+        stages = order(all_stages(point))
         missing = [stage for stage, verdict, _ in explaining.explain(stages, point, store) if verdict in ("will run", "depends")]
         if missing:
             outcomes[point.name] = Failure(
@@ -244,7 +245,7 @@ def command_list(args: argparse.Namespace) -> int:
     if args.what == "models":
         rows = dict.fromkeys(model_names(), "")
     elif args.what == "stages":
-        rows = {name: _first_line(load_stage(name).run.__doc__) for name in (*IDS, IMPORT)}
+        rows = {name: _first_line(load_stage(name).run.__doc__) for name in KNOWN}
     else:
         group = GROUPS[args.what]
         modules = {name: load(group, name) for name in names(group)}

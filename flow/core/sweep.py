@@ -71,9 +71,9 @@ def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State 
 
 
 def run_many(
-    stages: Sequence[Stage], points: Sequence["DesignPoint"], store: Store, jobs: int, listen: Listener
+    work: "Sequence[tuple[Sequence[Stage], DesignPoint]]", store: Store, jobs: int, listen: Listener
 ) -> Iterator[tuple["DesignPoint", State | Failure]]:
-    """Run points on `jobs` processes and yield each as it ends.
+    """Run points, each through its stages, on `jobs` processes and yield each point as it ends.
 
     A point whose request itself is wrong comes as a `Failure`; it does not stop the others. Ctrl-C stops all workers.
     """
@@ -81,7 +81,7 @@ def run_many(
     events = context.Queue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(events,))
     try:
-        futures = {pool.submit(_work, tuple(stages), point, store): point for point in points}
+        futures = {pool.submit(_work, tuple(stages), point, store): point for stages, point in work}
         yield from _collect(futures, events, listen)
     except BaseException:
         for process in list(pool._processes.values()):  # the pool has no public way to stop a running task

@@ -4,14 +4,19 @@ import importlib
 import keyword
 from typing import TYPE_CHECKING
 
+from flow.core import plugins
 from flow.core.stage import Stage
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
 
-IDS = ("data", "pretrain", "train", "export", "convert", "csim", "rtl", "rtlsim", "synth", "landscape", "robustness")
 IMPORT = "import"
 TRAINING = ("data", "pretrain", "train", "export")
+SOFTWARE = ("convert", "csim")
+SCORES = ("landscape", "robustness")
+OPEN = ("rtl", "rtlsim", "synth")
+IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, *SCORES)
 
 
 def load_stage(name: str) -> Stage:
@@ -21,7 +26,13 @@ def load_stage(name: str) -> Stage:
 
 
 def all_stages(point: "DesignPoint | None" = None) -> list[Stage]:
-    """Import every stage of a point, in the order in which a person thinks of them; without a point, those of a model."""
-    if point is None or not point.onnx:
+    """Import every stage of a point, in the order in which a person thinks of them: training or import, C++, hardware, scores.
+
+    Args:
+        point: its back end names the stages of hardware; None: a model's with the default back end.
+    """
+    if point is None:
         return [load_stage(name) for name in IDS]
-    return [load_stage(name) for name in (IMPORT, *(name for name in IDS if name not in TRAINING))]
+    hardware = plugins.load("synth", point.hardware.backend).stages(point)
+    first = (IMPORT,) if point.onnx else TRAINING
+    return [load_stage(name) for name in (*first, *SOFTWARE, *hardware, *SCORES)]

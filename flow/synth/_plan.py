@@ -2,6 +2,11 @@
 
 A back end is a module of `flow.synth` with
 
+- ``TITLE``: one line for `hlscape list backends`,
+- ``stages(point)``: the ids of the stages of hardware, behind csim.
+
+If ``synth`` is one of these stages, which takes Verilog, it also has
+
 - ``TOOLS``: the programs it runs,
 - ``plan(sources, manifest, part) -> BuildPlan``: pure,
 - ``read(folder) -> Report``: pure but for reading the files that the commands of the plan wrote.

@@ -9,12 +9,17 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flow.core.errors import InvalidInput, MissingInput
 from flow.core.tool import YOSYS
 from flow.rtl.ports import Manifest
+from flow.stages import OPEN
 from flow.synth._parts import Part
 from flow.synth._plan import BuildPlan, Command, Counts, Report
+
+if TYPE_CHECKING:
+    from flow.config import DesignPoint
 
 TITLE = "Yosys technology mapping (no vendor tool)"
 TOOLS = (YOSYS,)
@@ -30,6 +35,11 @@ PRIMITIVES: tuple[tuple[str, Callable[[int, re.Match[str]], Counts]], ...] = (
     (r"RAMB18\w*", lambda n, m: Counts(bram=n / 2)),
     (r"RAMB36\w*", lambda n, m: Counts(bram=n)),
 )
+
+
+def stages(point: "DesignPoint") -> tuple[str, ...]:
+    """Return the stages of hardware."""
+    return OPEN
 
 
 def _script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str) -> str:

@@ -20,7 +20,7 @@ def main(mode: str, root: Path, marks: Path) -> None:
     stages, points = (
         (toy.STAGES, toy.study(marks)) if mode == "study" else ([toy.stage("slow")], [toy.point(marks, seed=s) for s in range(6)])
     )
-    for _ in run_many(stages, points, store, 2, lambda event: None):
+    for _ in run_many([(stages, point) for point in points], store, 2, lambda event: None):
         pass
 
 

@@ -85,7 +85,7 @@ def check_whole(store):
 
 def test_all_points_of_a_study_each_stage_once(tmp_path, marks):
     store, events = Store(tmp_path / "store"), []
-    outcomes = list(sweep.run_many(toy.STAGES, toy.study(marks), store, 2, events.append))
+    outcomes = list(sweep.run_many([(toy.STAGES, p) for p in toy.study(marks)], store, 2, events.append))
     assert sorted(p.name for p, _ in outcomes) == sorted(p.name for p in toy.study(marks))
     assert len(words(marks, "start")) == len(words(marks, "end")) == len(results(store))
     for point, state in outcomes:
@@ -100,7 +100,9 @@ def test_all_points_of_a_study_each_stage_once(tmp_path, marks):
 
 def test_a_point_that_cannot_run_does_not_stop_the_others(tmp_path, marks):
     points = [toy.point(marks, seed=s) for s in range(4)]
-    outcomes = {p.seed: o for p, o in sweep.run_many([toy.stage("refuse")], points, Store(tmp_path / "s"), 1, lambda e: None)}
+    outcomes = {
+        p.seed: o for p, o in sweep.run_many([([toy.stage("refuse")], p) for p in points], Store(tmp_path / "s"), 1, lambda e: None)
+    }
     assert outcomes[1] == Failure("", "ConfigError", "seed 1 is not for this toy")
     assert outcomes[2].error == "Defect"
     assert "KeyError: 'nobody foresaw this' (at toy.py:" in outcomes[2].message
@@ -111,7 +113,7 @@ def test_a_point_that_cannot_run_does_not_stop_the_others(tmp_path, marks):
 def test_killed_worker_is_told_and_what_was_finished_is_kept(tmp_path, marks):
     store = Store(tmp_path / "store")
     points = [toy.point(marks, seed=s) for s in (0, 1)]
-    outcomes = {p.seed: o for p, o in sweep.run_many([toy.stage("die")], points, store, 1, lambda e: None)}
+    outcomes = {p.seed: o for p, o in sweep.run_many([([toy.stage("die")], p) for p in points], store, 1, lambda e: None)}
     assert outcomes[1].error == "WorkerDied"
     assert "Run again" in outcomes[1].message
     assert len(list((store.root / "die").iterdir())) == 1
@@ -162,7 +164,7 @@ def test_abandoned_sweep_stops_at_once_and_cleans_up(tmp_path, marks):
 
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        list(sweep.run_many([toy.stage("slow")], points, store, 2, listen))
+        list(sweep.run_many([([toy.stage("slow")], p) for p in points], store, 2, listen))
         pytest.fail("the listener is called while the stages run")
     assert time.monotonic() - begun < 15
     assert sorted(w.split()[0] for w in words(marks)) == ["cleaned"] * 2 + ["interrupted"] * 2 + ["start"] * 2
@@ -208,7 +210,7 @@ def test_kill_at_any_moment_and_resume(tmp_path, marks, start):
 
     for file in marks.iterdir():
         file.unlink()
-    outcomes = list(sweep.run_many(toy.STAGES, toy.study(marks), store, 2, lambda event: None))
+    outcomes = list(sweep.run_many([(toy.STAGES, p) for p in toy.study(marks)], store, 2, lambda event: None))
     check_whole(store)
     ran = {tuple(f.name.rsplit("-", 1)) for f in marks.iterdir()}
     assert ran == results(store) - finished
