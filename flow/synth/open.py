@@ -1,21 +1,21 @@
-"""Open synthesis with Yosys (Wolf, Glaser, "Yosys - a free Verilog synthesis suite", Austrochip 2013): Verilog -> Xilinx primitives.
+"""Open synthesis with Yosys (Wolf, Glaser, "Yosys - a free Verilog synthesis suite", Austrochip 2013): Verilog -> primitives of a family.
 
 Each pipeline stage is a module of its own and is synthesized in a run of its own, the registers around them in another, in
-parallel. Stages are cut at registers, so nothing is lost but what crosses them. Look-up tables are mapped with ``abc``, which for
-these adder trees is twice as fast as the default ``abc9`` (that models carry delays) and within 1 % in look-up tables.
+parallel. Stages are cut at registers, so nothing is lost but what crosses them.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flow.core.errors import InvalidInput, MissingInput
 from flow.core.tool import YOSYS
 from flow.rtl.ports import Manifest
-from flow.stages import OPEN
-from flow.synth._parts import Part
+from flow.synth import _xilinx
+from flow.synth._family import Family
+from flow.synth._parts import Part, find_part
 from flow.synth._plan import BuildPlan, Command, Counts, Report
 
 if TYPE_CHECKING:
@@ -23,44 +23,24 @@ if TYPE_CHECKING:
 
 TITLE = "Yosys technology mapping (no vendor tool)"
 TOOLS = (YOSYS,)
-SUFFIX = ".stat.json"
-PRIMITIVES: tuple[tuple[str, Callable[[int, re.Match[str]], Counts]], ...] = (
-    (r"LUT([1-6])", lambda n, m: Counts(lut=n, lut_by_inputs={m[1]: n})),
-    (r"INV", lambda n, m: Counts(lut=n, lut_by_inputs={"1": n})),
-    (r"SRL\w+", lambda n, m: Counts(lut=n, srl=n)),
-    (r"(FD|LD)[A-Z]+(_1)?", lambda n, m: Counts(ff=n)),
-    (r"CARRY4", lambda n, m: Counts(carry=n)),
-    (r"MUXF[789]", lambda n, m: Counts(muxf=n)),
-    (r"DSP\w+", lambda n, m: Counts(dsp=n)),
-    (r"RAMB18\w*", lambda n, m: Counts(bram=n / 2)),
-    (r"RAMB36\w*", lambda n, m: Counts(bram=n)),
-)
+SUFFIX, NETLIST = ".stat.json", ".netlist.v"
+MODULES: tuple[Family, ...] = (_xilinx,)
+FAMILIES = {family: module for module in MODULES for family in module.FAMILIES}
+PRIMITIVES = tuple(row for module in MODULES for row in module.PRIMITIVES)  # names of cells of two families never meet
 
 
 def stages(point: "DesignPoint") -> tuple[str, ...]:
-    """Return the stages of hardware."""
-    return OPEN
+    """Return the stages of hardware, which the family of the part decides.
+
+    Raises:
+        ConfigError: the part is not known.
+    """
+    return FAMILIES[find_part(point.hardware.part).family].stages(point)
 
 
 def _script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str) -> str:
-    # No memory can come out of combinational logic, and the libraries of block RAMs take seconds to read.
-    memory = "" if black_boxes else " -nobram -nolutram"
-    wide = "2:2,3,6:5,10,20"  # cost of LUT1..LUT8; 7 and 8 inputs are two and four LUT6 with a wide multiplexer
-    hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
-    return f"""read_verilog {" ".join(sorted(sources))}
-{hidden}read_verilog -lib -specify +/xilinx/cells_sim.v
-hierarchy -check -top {top}
-synth_xilinx -family {family} -noiopad -noclkbuf{memory} -flatten -run prepare:map_luts
-opt_expr -mux_undef -noclkinv
-abc -luts {wide}
-clean
-xilinx_srl -fixed -minlen 3
-techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
-xilinx_dffopt
-opt_lut_ins -tech xilinx
-clean
-tee -q -o {top}{SUFFIX} stat -json
-"""
+    mapping = FAMILIES[family].script(top, sources, black_boxes, family, {})
+    return f"{mapping}write_verilog -noattr {top}{NETLIST}\ntee -q -o {top}{SUFFIX} stat -json\n"
 
 
 def plan(sources: Mapping[str, str], manifest: Manifest, part: Part) -> BuildPlan:

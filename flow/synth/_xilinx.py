@@ -1,0 +1,63 @@
+"""Xilinx 7-series, UltraScale and UltraScale+ in Yosys: `synth_xilinx` with what is of no use to this logic left out.
+
+Look-up tables are mapped with ``abc``, which for adder trees is twice as fast as the default ``abc9`` (that models carry delays) and
+within 1 % in look-up tables.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from flow.stages import OPEN
+from flow.synth._family import Row
+from flow.synth._plan import Counts
+
+if TYPE_CHECKING:
+    from flow.config import DesignPoint
+
+FAMILIES = ("xc7", "xcu", "xcup")  # `synth_xilinx -family`
+SIM_LIBRARY = ("+/xilinx/cells_sim.v",)
+PRIMITIVES: tuple[Row, ...] = (
+    (r"LUT([1-6])", lambda n, m: Counts(lut=n, lut_by_inputs={m[1]: n})),
+    (r"INV", lambda n, m: Counts(lut=n, lut_by_inputs={"1": n})),
+    (r"SRL\w+", lambda n, m: Counts(lut=n, srl=n)),
+    (r"(FD|LD)[A-Z]+(_1)?", lambda n, m: Counts(ff=n)),
+    (r"CARRY4", lambda n, m: Counts(carry=n)),
+    (r"MUXF[789]", lambda n, m: Counts(muxf=n)),
+    (r"DSP\w+", lambda n, m: Counts(dsp=n)),
+    (r"RAMB18\w*", lambda n, m: Counts(bram=n / 2)),
+    (r"RAMB36\w*", lambda n, m: Counts(bram=n)),
+)
+
+
+def stages(point: "DesignPoint") -> tuple[str, ...]:
+    """Return the stages of hardware."""
+    return OPEN
+
+
+def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
+    """Return the commands of Yosys from reading to mapped cells.
+
+    Args:
+        top: module that is mapped.
+        sources: Verilog text by relative path.
+        black_boxes: modules inside that are mapped in runs of their own.
+        family: one of `FAMILIES`.
+        options: of the back end.
+    """
+    # No memory can come out of combinational logic, and the libraries of block RAMs take seconds to read.
+    memory = "" if black_boxes else " -nobram -nolutram"
+    wide = "2:2,3,6:5,10,20"  # cost of LUT1..LUT8; 7 and 8 inputs are two and four LUT6 with a wide multiplexer
+    hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
+    return f"""read_verilog {" ".join(sorted(sources))}
+{hidden}read_verilog -lib -specify +/xilinx/cells_sim.v
+hierarchy -check -top {top}
+synth_xilinx -family {family} -noiopad -noclkbuf{memory} -flatten -run prepare:map_luts
+opt_expr -mux_undef -noclkinv
+abc -luts {wide}
+clean
+xilinx_srl -fixed -minlen 3
+techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
+xilinx_dffopt
+opt_lut_ins -tech xilinx
+clean
+"""
