@@ -126,16 +126,6 @@ def test_override(script, tmp_path, monkeypatch):
     assert GXX.argv() == [str(first)]
 
 
-def test_launcher(script, tmp_path, monkeypatch):
-    path = script("import sys; print(sys.argv[1:])")
-    launcher = script("import subprocess, sys; print('launched', flush=True); sys.exit(subprocess.call(sys.argv[2:]))", "launch")
-    monkeypatch.setenv("HLSCAPE_LAUNCHER", f"{launcher} --quiet")
-    assert go(tool(path), tmp_path, "a") == "launched\n['a']\n"
-    monkeypatch.setenv("HLSCAPE_LAUNCHER", "no-such-launcher -x")
-    with pytest.raises(ToolNotFound, match="HLSCAPE_LAUNCHER=no-such-launcher -x"):
-        go(tool(path), tmp_path)
-
-
 def test_first_command_that_exists(script, tmp_path, monkeypatch):
     path = script("print('2.0')", "fallback")
     monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
