@@ -53,6 +53,12 @@ class ToolTimeout(FlowError):
     transient = True
 
 
+class ToolOutOfMemory(FlowError):
+    """A program needed more memory than its limit and its process tree was killed."""
+
+    transient = True
+
+
 class LicenceUnavailable(FlowError):
     """A vendor tool could not get a licence."""
 

@@ -13,6 +13,7 @@ from flow.core.metric import Direction, Kind, Metric
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
+    from flow.core.process import Watch
 
 Progress = Callable[[float, str], None]
 
@@ -137,7 +138,10 @@ class Job:
         """Record a metric; see `flow.core.metric.Metric`. Undeclared ids are refused at commit."""
         self.metrics[name] = Metric(float(value), unit, kind, direction, ci, source, part, title)
 
-    def run_tool(self, tool: programs.Tool, args: list[str], *, cwd: Path, timeout: float = 3600) -> str:
+    def run_tool(
+        self, tool: programs.Tool, args: list[str], *, cwd: Path, timeout: float = 3600, memory: int | None = None,
+        watch: "Watch | None" = None,
+    ) -> str:  # fmt: skip
         """Run a declared program; see `flow.core.tool.run`.
 
         Raises:
@@ -145,7 +149,7 @@ class Job:
         """
         if tool.name not in {t.name for t in self.stage.tools}:
             raise Undeclared(f"stage {self.stage.id} runs {tool.name} but does not declare it in `tools`")
-        return programs.run(tool, args, cwd=cwd, log=self.log, timeout=timeout, replay=self.replay)
+        return programs.run(tool, args, cwd=cwd, log=self.log, timeout=timeout, memory=memory, watch=watch, replay=self.replay)
 
     def rng(self, seed: int, purpose: str) -> np.random.Generator:
         """Return a generator of its own for one purpose of this stage."""

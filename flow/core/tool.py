@@ -6,17 +6,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Timer
 
 from flow.core import launcher
-from flow.core.errors import LicenceUnavailable, ToolFailed, ToolNotFound, ToolTimeout, ToolVersionMismatch
+from flow.core.errors import FlowError, LicenceUnavailable, ToolFailed, ToolNotFound, ToolOutOfMemory, ToolTimeout, ToolVersionMismatch
+from flow.core.process import Limits, Watch, follow, kill_tree
 
-LICENCE = re.compile(r"licen[sc]e.*(not available|checkout failed|could not|unable)|failed to (get|checkout).*licen[sc]e", re.I)
-
+# Vivado: [Common 17-345] and [Common 17-348]; FlexNet, which all vendors use: its own words, with an error number such as -15 or -96.
+LICENCE = re.compile(
+    r"licen[sc]e\b.{0,80}(was not found|not available|could not|unable)|licen[sc]e check-?out failed|cannot connect to licen[sc]e server"
+    r"|failed to (get|acquire|obtain|check ?out)\b.{0,40}licen[sc]e|licensed number of users already|flexnet licensing error",
+    re.IGNORECASE,
+)
 
 FIRST_START = 600  # seconds; WebAssembly tools compile themselves when they are first started, which takes half a minute
 
@@ -91,10 +94,54 @@ class Tool:
         found = re.search(self.version, text)
         if not found:
             raise ToolVersionMismatch(f"{self.name} at {where} does not tell its version. {self.hint}")
-        if tuple(int(n) for n in re.findall(r"\d+", found[1])) < self.minimum:
+        number = tuple(int(n) for n in re.findall(r"\d+", found[1]))
+        if number < self.minimum:
             need = ".".join(map(str, self.minimum))
             raise ToolVersionMismatch(f"{self.name} {found[1]} at {where} is too old, {need} or later is needed. {self.hint}")
+        if self.maximum and number[: len(self.maximum)] > self.maximum:
+            need = ".".join(map(str, self.maximum))
+            raise ToolVersionMismatch(f"{self.name} {found[1]} at {where} is too new, {need} or earlier is needed. {self.hint}")
         return found[1]
+
+
+@dataclass(frozen=True)
+class OneOf(Tool):
+    """Several programs of which each does the work; the first that is there in a version that works is taken.
+
+    Attributes:
+        programs: in the order of preference. Of the fields of `Tool` only `name` and `hint` are used.
+    """
+
+    programs: tuple[Tool, ...] = ()
+
+    def choose(self) -> tuple[Tool, str]:
+        """Return the program that is taken, and its version.
+
+        Raises:
+            ToolNotFound: none of them is there.
+            ToolVersionMismatch: those that are there do not work.
+        """
+        wrong: list[str] = []
+        for program in self.programs:
+            try:
+                return program, program.read_version()
+            except ToolNotFound:
+                continue
+            except ToolVersionMismatch as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ToolVersionMismatch(" ".join(wrong))
+        names, variables = (", ".join(words) for words in zip(*((p.name, p.variable) for p in self.programs), strict=True))
+        raise ToolNotFound(f"{self.name}: none of {names} was found on PATH. {self.hint} Or set {variables} to the path of one.")
+
+    def argv(self) -> list[str]:
+        """Find the program that is taken."""
+        return self.choose()[0].argv()
+
+    def read_version(self) -> str:
+        """Return the name and the version of the program that is taken."""
+        program, version = self.choose()
+        return f"{program.name} {version}"
 
 
 _RUNNING: "dict[subprocess.Popen[str], launcher.Launch]" = {}
@@ -102,7 +149,15 @@ _RUNNING: "dict[subprocess.Popen[str], launcher.Launch]" = {}
 
 def kill_all() -> None:
     """Kill every program that `run` waits for, in whichever thread, with its children."""
-    for process in list(_RUNNING):
+    for process, started in list(_RUNNING.items()):
+        _end(process, started)
+
+
+def _end(process: "subprocess.Popen[str]", started: launcher.Launch) -> None:
+    """Kill a program with its children, and what it left elsewhere."""
+    try:
+        started.end(process)
+    finally:  # also when a second Ctrl-C ends the wait
         kill_tree(process)
 
 
@@ -114,7 +169,7 @@ def run(
 
     Args:
         tool: what to run.
-        args: arguments, never seen by a shell. A prefix in ``HLSCAPE_LAUNCHER`` (``srun``, ``docker run ...``) is put first.
+        args: arguments, never seen by a shell. A launcher is put before them if the tool has one, see `flow.core.launcher`.
         cwd: working folder of the program.
         log: file that its output is appended to.
         timeout: seconds after which the whole process tree is killed.
@@ -132,14 +187,12 @@ def run(
         LicenceUnavailable: it failed and said that it has no licence.
         ToolFailed: it failed, with its last lines.
     """
-    launcher = shlex.split(os.environ.get("HLSCAPE_LAUNCHER", ""))
-    if launcher and not shutil.which(launcher[0]):
-        raise ToolNotFound(f"{launcher[0]} was not found on PATH. Correct or unset HLSCAPE_LAUNCHER={shlex.join(launcher)}.")
-    argv = [*launcher, *tool.argv(), *args]
+    command = [*tool.argv(), *args]
+    started = launcher.launch(command, tool.env, cwd) if tool.launched else launcher.Launch(tuple(command))
     if replay is not None:
         with replay.open("a") as script:
             prefix = "".join(f"{k}={shlex.quote(v)} " for k, v in tool.env.items())
-            script.write(f"(cd {shlex.quote(str(cwd))} && {prefix}{shlex.join(argv)})\n")
+            script.write(f"(cd {shlex.quote(str(cwd))} && {prefix}{shlex.join(started.argv)})\n")
     lines: list[str] = []
     with log.open("a") as out:
 
@@ -149,16 +202,16 @@ def run(
             out.flush()
 
         process = subprocess.Popen(
-            argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            started.argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", start_new_session=True, env={**os.environ, **tool.env},
         )  # fmt: skip
-        _RUNNING.add(process)
+        _RUNNING[process] = started
         try:
             passed = follow(process, feed, watch, Limits(timeout, memory))
         finally:
-            kill_tree(process)
+            _end(process, started)
             process.wait()
-            _RUNNING.discard(process)
+            del _RUNNING[process]
             if process.stdout is not None:
                 process.stdout.close()
     if not passed and process.returncode == 0:

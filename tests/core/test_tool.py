@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from flow.core.errors import LicenceUnavailable, ToolFailed, ToolNotFound, ToolTimeout, ToolVersionMismatch
-from flow.core.tool import GXX, YOSYS, Tool, run
+from flow.core.errors import LicenceUnavailable, ToolFailed, ToolNotFound, ToolOutOfMemory, ToolTimeout, ToolVersionMismatch
+from flow.core.tool import GXX, LICENCE, YOSYS, OneOf, Tool, run
 
 
 @pytest.fixture
@@ -175,3 +175,89 @@ def test_replay(script, tmp_path):
     (folder / "made").unlink()
     subprocess.run(["sh", str(tmp_path / "replay.sh")], cwd=tmp_path, check=True)
     assert (folder / "made").read_text() == expected
+
+
+def test_memory_limit_kills_the_whole_tree(script, tmp_path):
+    path = script(
+        "import subprocess, sys, time\nprint('begun', flush=True)\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'x = bytearray(300 << 20); import time; time.sleep(60)'])\n"
+        "print(p.pid, flush=True)\ntime.sleep(60)"
+    )
+    with pytest.raises(ToolOutOfMemory, match=r"limit of 0\.0977 GiB(.|\n)*begun") as caught:
+        go(tool(path), tmp_path, memory=100 << 20, timeout=50)
+    gone(int(str(caught.value).splitlines()[-1]))
+
+
+def gone(pid):
+    until = time.monotonic() + 5
+    while os.path.exists(f"/proc/{pid}") and "Z (" not in open(f"/proc/{pid}/status").read():
+        assert time.monotonic() < until, "it lives on"
+        time.sleep(0.01)
+
+
+def test_a_child_in_a_session_of_its_own_is_killed_too(script, tmp_path):
+    path = script(
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print(p.pid, flush=True)\ntime.sleep(60)"
+    )
+    with pytest.raises(ToolTimeout) as caught:
+        go(tool(path), tmp_path, timeout=1)
+    gone(int(str(caught.value).splitlines()[-1]))
+
+
+def test_a_child_that_holds_the_output_does_not_hold_the_run(script, tmp_path):
+    path = script(
+        "import subprocess, sys\nprint('done', flush=True)\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    )
+    started = time.monotonic()
+    assert go(tool(path), tmp_path) == "done\n"
+    assert time.monotonic() - started < 10
+
+
+def test_a_program_is_watched_also_while_it_is_silent(script, tmp_path):
+    seen = []
+    go(tool(script("import time\nprint('one')\ntime.sleep(2.5)")), tmp_path, watch=lambda line, used: seen.append((line, used)))
+    assert ("one\n" in [line for line, _ in seen]) and seen[0][0] in ("", "one\n")
+    assert any(line == "" and used > 1 << 20 for line, used in seen)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "WARNING: [Common 17-348] Failed to get the license for feature 'Synthesis' and/or device 'xcku060'",
+        "ERROR: [Common 17-345] A valid license was not found for feature 'Synthesis' and/or device 'xczu9eg'.",
+        "FLEXnet Licensing error:-5,357",
+        "FlexNet Licensing error:-15,10032.  System Error: 115",
+        "Cannot connect to license server system.",
+        "Licensed number of users already reached.",
+        "@E [HLS-72] License checkout failed.",
+        "Failed to acquire license for HLS",
+    ],
+)
+def test_licence_messages_of_vendors(words):
+    assert LICENCE.search(words)
+
+
+@pytest.mark.parametrize("words", ["Attempting to get a license for feature 'Synthesis'", "Got license for feature 'Synthesis'", "LICENSE"])
+def test_no_licence_messages(words):
+    assert not LICENCE.search(words)
+
+
+def test_the_first_program_that_is_there_in_a_version_that_works(script, monkeypatch):
+    for name, version in (("new", "3.0"), ("middle", "2.5"), ("old", "1.5")):
+        script(f"print('v{version}')", name)
+    programs = (
+        Tool("new", (("new",),), "Get new.", minimum=(4,)),
+        Tool("middle", (("middle",),), "Get middle.", minimum=(1,), maximum=(2, 4)),
+        Tool("old", (("old",),), "Get old.", maximum=(1,)),
+    )
+    either = OneOf("any", (), "Get one.", programs=programs)
+    with pytest.raises(ToolNotFound, match=r"any: none of new, middle, old was found on PATH\. Get one\..*HLSCAPE_NEW, HLSCAPE_MIDDLE"):
+        either.argv()
+    path = script("", "nothing").parent
+    monkeypatch.setenv("PATH", str(path), prepend=os.pathsep)
+    assert either.read_version() == "old 1.5"
+    assert either.argv() == [str(path / "old")]
+    with pytest.raises(ToolVersionMismatch, match=r"new 3\.0 .* too old, 4 or later.*Get new.* middle 2\.5 .* too new, 2\.4 or earlier"):
+        OneOf("any", (), "Get one.", programs=programs[:2]).read_version()
