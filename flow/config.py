@@ -157,14 +157,25 @@ class HardwareConfig(Section):
         io: ``parallel`` unrolls the whole network; ``stream`` feeds one pixel after the other through it.
         part: FPGA part.
         clock_ns: target clock period.
-        logic_per_stage: most delay units of logic between two pipeline registers.
+        clock_uncertainty: share of the period, in percent, that high-level synthesis leaves free for routing.
+        reuse_factor: how often high-level synthesis uses one multiplier for a sample; with ``resource`` hls4ml takes the nearest that fits.
+        strategy: of hls4ml: ``latency`` unrolls, ``resource`` keeps the weights in memories, ``distributed_arithmetic`` makes adder trees.
+        logic_per_stage: most delay units of alkaid between two pipeline registers; None: as many as `clock_ns` allows by an estimate.
+        dsp: open synthesis may map products of two signals to DSP slices. Products with weights are shifts and sums of adders in the
+            RTL already, so they take none.
+        axi_stream: an AXI-Stream wrapper around the Verilog, in `axis/` beside it.
     """
 
     backend: Annotated[str, _plugins("synth")] = "open"
     io: Literal["parallel", "stream"] = "parallel"
     part: str = "xcku115-flvb2104-2-i"
     clock_ns: Annotated[float, Field(gt=0.5, le=1000)] = 5.0
-    logic_per_stage: Annotated[float, Field(gt=0, le=1000)] = 5.0
+    clock_uncertainty: Annotated[float, Field(ge=0, le=90)] = 27.0
+    reuse_factor: Positive = 1
+    strategy: Literal["latency", "resource", "distributed_arithmetic"] = "latency"
+    logic_per_stage: Annotated[float, Field(gt=0, le=1000)] | None = None
+    dsp: bool = False
+    axi_stream: bool = False
 
 
 class GateConfig(Section):
@@ -172,6 +183,30 @@ class GateConfig(Section):
 
     samples: Annotated[int, Field(ge=64)] = 4096
     rtl_samples: Annotated[int, Field(ge=16)] = 256
+
+
+class VendorConfig(Section):
+    """What the vendor's tools do, and what they may use; only the back end ``vitis`` looks at it.
+
+    Attributes:
+        cosim: simulate the RTL of high-level synthesis, and count its latency.
+        vsynth: out-of-context run of Vivado: none, up to synthesis, or up to a routed design.
+        max_unrolled: most multiplications, words or array elements of one layer that are unrolled.
+        max_unrolled_total: the same of all layers together.
+        max_hours: of one run of one program.
+        max_gb: memory of one run, in GiB, with all its processes; None: any.
+        licence_retries: how often a run without a licence is tried again.
+        licence_wait_s: seconds before it is.
+    """
+
+    cosim: bool = False
+    vsynth: Literal["off", "synth", "route"] = "synth"
+    max_unrolled: Positive = Field(default=4096, json_schema_extra=NOT_IN_KEY)
+    max_unrolled_total: Positive = Field(default=32_768, json_schema_extra=NOT_IN_KEY)
+    max_hours: Annotated[float, Field(gt=0)] = Field(default=24.0, json_schema_extra=NOT_IN_KEY)
+    max_gb: Annotated[float, Field(gt=0)] | None = Field(default=None, json_schema_extra=NOT_IN_KEY)
+    licence_retries: Annotated[int, Field(ge=0)] = Field(default=5, json_schema_extra=NOT_IN_KEY)
+    licence_wait_s: Annotated[float, Field(ge=0)] = Field(default=60.0, json_schema_extra=NOT_IN_KEY)
 
 
 class LandscapeConfig(Section):
@@ -233,6 +268,7 @@ class DesignPoint(Section):
     regularizers: Annotated[dict[str, Annotated[Any, AfterValidator(_strength)]], _plugins("regularizers")] = {}
     hardware: HardwareConfig = HardwareConfig()
     gate: GateConfig = GateConfig()
+    vendor: VendorConfig = VendorConfig()
     landscape: LandscapeConfig = LandscapeConfig()
     robustness: RobustnessConfig = RobustnessConfig()
 

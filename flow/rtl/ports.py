@@ -124,6 +124,8 @@ class Manifest:
         stages: combinational modules, one a pipeline stage.
         output_layer: name of the network's last layer.
         generator: program that wrote the Verilog, with its version.
+        stage_delays_ns: estimated delay of each pipeline stage, clock to clock; empty when the part has no delay model.
+        delay_model: what the delays were estimated with.
     """
 
     top: str
@@ -136,6 +138,8 @@ class Manifest:
     stages: tuple[str, ...]
     output_layer: str
     generator: str
+    stage_delays_ns: tuple[float, ...] = ()
+    delay_model: str = ""
 
     def save(self, path: Path) -> None:
         """Write ``manifest.json``."""
@@ -155,6 +159,7 @@ class Manifest:
             document: dict[str, Any] = json.loads(path.read_text())
             document |= {k: _port(document[k]) for k in ("input", "output")}
             document |= {k: tuple(map(str, document[k])) for k in ("sources", "stages")}
+            document["stage_delays_ns"] = tuple(map(float, document.get("stage_delays_ns", ())))
             return cls(**document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(f"{path}: this is not a manifest ({type(error).__name__}: {error}). Generate the Verilog again.") from None

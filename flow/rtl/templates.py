@@ -12,7 +12,26 @@ def _layout(port: Port) -> str:
     )
 
 
-def readme(manifest: Manifest, clock_ns: float) -> str:
+AXIS = """- `axis/network_axis.v` is an AXI-Stream wrapper around the core: one beat is one sample with all its words, `tdata` is the port
+  above, padded with zeros to whole bytes; `tlast` is handed through; `aresetn` is synchronous. A result comes one cycle later than from
+  the core alone. While `m_axis_tready` is low, results wait in a buffer and `s_axis_tready` goes low before it overflows: nothing is lost.
+  Its self-checking testbench with pauses of both sides: `cd axis`, then as below with `tb_axis.sv network_axis.v` for `tb.sv` and
+  `tb_axis` for `tb`. The resources of the wrapper are not in the report.
+"""
+
+
+def _timing(manifest: Manifest, clock_ns: float) -> str:
+    if not manifest.stage_delays_ns:
+        return f"Timing at the target period of {clock_ns:g} ns was not verified, and there is no estimate of it for this part."
+    worst = max(manifest.stage_delays_ns)
+    verdict = f"slack {clock_ns - worst:.2f} ns" if worst <= clock_ns else f"too slow by {worst - clock_ns:.2f} ns"
+    return (
+        f"The slowest of {len(manifest.stage_delays_ns)} pipeline stages is estimated at {worst:.2f} ns, register to register, of a period "
+        f"of {clock_ns:g} ns ({verdict}). This is an estimate before synthesis, not a timing analysis: {manifest.delay_model}."
+    )
+
+
+def readme(manifest: Manifest, clock_ns: float, axi_stream: bool = False) -> str:
     """Describe ports, timing and how to simulate."""
     return f"""# Generated Verilog
 
@@ -23,9 +42,10 @@ Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` ha
 - Words are in the order of the flattened array, channels last (row, column, channel); word 0 is at bit 0.
 - One clock `{manifest.clock}`, no reset, no valid signal: a new input every {manifest.interval} cycle, its result after
   {manifest.latency} rising edges (input and output registers are part of it).
-  Timing at the target period of {clock_ns:g} ns was not verified.
 - The host rounds inputs to the words above.
-
+- {_timing(manifest, clock_ns)}
+- `constraints.xdc` (Vivado), `constraints.sdc` (other tools) and `constraints.lpf` (Lattice) say the same: the target clock.
+{AXIS if axi_stream else ""}
 Self-checking testbench in `tb/` (the run fails when a word differs):
 
     cd tb
@@ -82,25 +102,41 @@ endmodule
 """
 
 
-def constraints(manifest: Manifest, clock_ns: float) -> str:
-    """Clock constraint for Vivado."""
-    return f"create_clock -period {clock_ns:g} -name {manifest.clock} [get_ports {manifest.clock}]\n"
+def constraints(manifest: Manifest, clock_ns: float) -> dict[str, str]:
+    """Return the clock constraint by the name of its file: for Vivado, for tools that read SDC, for Lattice."""
+    clock = f"create_clock -period {clock_ns:g} -name {manifest.clock} [get_ports {manifest.clock}]\n"
+    lpf = f'FREQUENCY PORT "{manifest.clock}" {1000 / clock_ns:g} MHZ;\n'
+    return {"constraints.xdc": clock, "constraints.sdc": clock, "constraints.lpf": lpf}
 
 
-def vivado(manifest: Manifest, part: str) -> str:
+def vivado(manifest: Manifest, part: str, axi_stream: bool = False) -> str:
     """Out-of-context synthesis script for Vivado."""
     sources = " ".join(manifest.sources)
-    return f"""# A plan for a person who has Vivado: out-of-context synthesis. This flow wrote it and never ran it.
-#   vivado -mode batch -source vivado_synth.tcl
+    wrapper = """if {[lindex $argv 0] eq "axis"} {
+  read_verilog axis/network_axis.v
+  set top network_axis
+  set constraints axis/constraints.xdc
+}
+"""
+    usage = "\n# and for the AXI-Stream wrapper: vivado -mode batch -source vivado_synth.tcl -tclargs axis" if axi_stream else ""
+    return f"""# A plan for a person who has Vivado: out-of-context synthesis, place and route. This flow wrote it and never ran it.
+#   vivado -mode batch -source vivado_synth.tcl{usage}
+# `hlscape read-report` reads the *.rpt files that it leaves.
 cd [file dirname [file normalize [info script]]]
+set top {manifest.top}
+set constraints constraints.xdc
 read_verilog {{{sources}}}
-read_xdc -mode out_of_context constraints.xdc
-synth_design -top {manifest.top} -part {part} -mode out_of_context -flatten_hierarchy rebuilt
+{wrapper if axi_stream else ""}read_xdc -mode out_of_context $constraints
+synth_design -top $top -part {part} -mode out_of_context -flatten_hierarchy rebuilt
 report_utilization -file utilization_synth.rpt
-report_timing_summary -file timing_synth.rpt
+report_utilization -hierarchical -file utilization_hierarchical_synth.rpt
+report_timing_summary -max_paths 10 -file timing_synth.rpt
 opt_design
 place_design
+phys_opt_design
 route_design
 report_utilization -file utilization_routed.rpt
-report_timing_summary -file timing_routed.rpt
+report_utilization -hierarchical -file utilization_hierarchical_routed.rpt
+report_timing_summary -max_paths 10 -file timing_routed.rpt
+report_power -file power_routed.rpt
 """

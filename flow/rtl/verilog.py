@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from alkaid.codegen import RTLModel
+from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
+from alkaid.trace.pipeline import to_pipeline
 
 from flow.core.errors import ConfigError, InvalidInput
-from flow.rtl import templates
+from flow.rtl import templates, timing
 from flow.rtl.graph import Array, Graph
 from flow.rtl.lower import Lowered
 from flow.rtl.ports import Manifest, Port, Word
@@ -20,8 +22,10 @@ NAME = "network"
 Signal = Any  # alkaid has no types
 
 
-def write(lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: float, logic_per_stage: float) -> Manifest:
-    """Write ``src/*.v``, ``manifest.json``, ``README.md``, ``constraints.xdc`` and ``vivado_synth.tcl``.
+def write(
+    lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: float, logic_per_stage: float | None, axi_stream: bool = False
+) -> Manifest:  # fmt: skip
+    """Write ``src/*.v``, ``manifest.json``, ``README.md``, constraints and ``vivado_synth.tcl``.
 
     Args:
         lowered: from `flow.rtl.lower.lower`.
@@ -29,13 +33,15 @@ def write(lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: 
         folder: is created.
         part: FPGA part for the Vivado script.
         clock_ns: target clock period in ns.
-        logic_per_stage: most delay units of logic between two registers.
+        logic_per_stage: most delay units of alkaid between two registers; None: what the clock allows by the estimate of
+            `flow.rtl.timing`.
+        axi_stream: tell of the wrapper that `flow.rtl.axis.write` puts beside.
 
     Returns:
         The manifest.
 
     Raises:
-        ConfigError: a part name with characters that no part has.
+        ConfigError: a part name with characters that no part has, or a clock that no pipeline depth reaches.
         InvalidInput: all outputs are constant.
     """
     if not re.fullmatch(r"[A-Za-z0-9-]+", part):
@@ -46,17 +52,18 @@ def write(lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: 
     source.mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         model = RTLModel(
-            lowered.logic, scratch, prj_name=NAME, flavor="verilog", latency_cutoff=logic_per_stage, print_latency=False,
-            part_name=part, clock_period=clock_ns,
+            _pipeline(lowered.logic, part, clock_ns, logic_per_stage), scratch, prj_name=NAME, flavor="verilog", ternary_fuse=False,
+            print_latency=False, part_name=part, clock_period=clock_ns,
         )  # fmt: skip
         model.write()
         for path in Path(scratch, "src").rglob("*.v"):
             shutil.copyfile(path, source / path.name)
-    manifest = _manifest(model, graph, sorted(f"src/{p.name}" for p in source.glob("*.v")))
+    manifest = _manifest(model, graph, sorted(f"src/{p.name}" for p in source.glob("*.v")), _estimate(model.fsm, part))
     manifest.save(folder / "manifest.json")
-    (folder / "README.md").write_text(templates.readme(manifest, clock_ns))
-    (folder / "constraints.xdc").write_text(templates.constraints(manifest, clock_ns))
-    (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part))
+    (folder / "README.md").write_text(templates.readme(manifest, clock_ns, axi_stream))
+    for name, text in templates.constraints(manifest, clock_ns).items():
+        (folder / name).write_text(text)
+    (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part, axi_stream))
     return manifest
 
 
@@ -79,12 +86,29 @@ def write_testbench(manifest: Manifest, folder: Path, x: Array, y: Array, clock_
     (folder / "tb.sv").write_text(templates.testbench(manifest, len(x), clock_ns))
 
 
-def _manifest(model: RTLModel, graph: Graph, sources: list[str]) -> Manifest:
+def _pipeline(logic: Signal, part: str, clock_ns: float, logic_per_stage: float | None) -> Signal:
+    """Fuse adders in threes as alkaid does, and cut into stages: by alkaid's delay units, or by what the clock allows."""
+    fused = add_surrogate(dead_code_elimin(fuse_ternary_adders(logic)), _skip_op8_cost=True)
+    if logic_per_stage is None:
+        return timing.pipeline(fused, part, clock_ns)
+    return to_pipeline(fused, latency_cutoff=logic_per_stage, verbose=False)
+
+
+def _estimate(fsm: Signal, part: str) -> timing.Timing | None:
+    """Estimate the delay of the stages; None for a part that has no delay model."""
+    try:
+        return timing.estimate(fsm.logic.values(), part)
+    except ConfigError:
+        return None
+
+
+def _manifest(model: RTLModel, graph: Graph, sources: list[str], estimate: timing.Timing | None) -> Manifest:
     (inputs,), (outputs,) = model.fsm.inp_signals, model.fsm.out_signals
     return Manifest(
         top=f"{NAME}_wrapper", clock="clk", latency=int(outputs.schedule.bias), interval=int(outputs.schedule.period),
         input=_port(inputs), output=_port(outputs), sources=tuple(sources), stages=tuple(sorted(model.fsm.logic)),
         output_layer=graph.output.name, generator=f"alkaid {importlib.metadata.version('alkaid')}",
+        stage_delays_ns=tuple(round(d, 3) for d in estimate.delays) if estimate else (), delay_model=estimate.source if estimate else "",
     )  # fmt: skip
 
 

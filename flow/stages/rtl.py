@@ -8,6 +8,7 @@ from flow.stages._measuring import twin_layers
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
+    from flow.rtl.ports import Manifest
 
 
 def check(point: "DesignPoint") -> None:
@@ -33,8 +34,10 @@ def run(job: Job) -> None:
     Raises:
         InvalidInput: the network is too large to be unrolled.
         MismatchError: with the first layer, sample and values that differ.
+        ConfigError: no pipeline depth reaches the clock.
     """
     from flow import gate
+    from flow.rtl import axis
     from flow.rtl.graph import Graph
     from flow.rtl.lower import first_divergence, lower
     from flow.rtl.verilog import write, write_testbench
@@ -58,14 +61,35 @@ def run(job: Job) -> None:
     job.progress(0.8, "write Verilog")
     hardware, folder = job.point.hardware, job.output("verilog")
     manifest = write(
-        lowered, graph, folder, part=hardware.part, clock_ns=hardware.clock_ns, logic_per_stage=hardware.logic_per_stage
+        lowered, graph, folder, part=hardware.part, clock_ns=hardware.clock_ns, logic_per_stage=hardware.logic_per_stage,
+        axi_stream=hardware.axi_stream,
     )  # fmt: skip
     keep = slice(0, job.point.gate.rtl_samples)
     write_testbench(manifest, folder / "tb", x[keep], expected[keep], hardware.clock_ns)
+    if hardware.axi_stream:
+        axis.write(manifest, folder, min(len(x), job.point.gate.rtl_samples), hardware.clock_ns)
+    _measure(job, manifest)
+
+
+def _measure(job: Job, manifest: "Manifest") -> None:
+    """Record what the pipeline is estimated to reach; a part without a delay model has no such figure."""
+    if not manifest.stage_delays_ns:
+        return
+    worst, hardware = max(manifest.stage_delays_ns), job.point.hardware
+    job.measure(
+        "stage_delay_ns", worst, "ns", kind="estimate", direction="lower", source=manifest.delay_model, part=hardware.part,
+        title="Slowest pipeline stage, clock to clock",
+    )  # fmt: skip
+    job.measure(
+        "clock_slack_ns", hardware.clock_ns - worst, "ns", kind="estimate", direction="higher", source=manifest.delay_model,
+        part=hardware.part, title="Slack at the target clock",
+    )  # fmt: skip
 
 
 STAGE = Stage(
-    "rtl", run, reads=("lowered", "vectors", "qonnx", "csim_gate"), writes=("verilog",), measures=("gate_alkaid_*",),
-    config=("hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.io", "gate.rtl_samples"), packages=("alkaid",),
-    check=check, seconds=8,
+    "rtl", run, reads=("lowered", "vectors", "qonnx", "csim_gate"), writes=("verilog",),
+    measures=("gate_alkaid_*", "stage_delay_ns", "clock_slack_ns"),
+    config=(
+        "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.axi_stream", "hardware.io", "gate.rtl_samples",
+    ), packages=("alkaid",), check=check, seconds=8,
 )  # fmt: skip

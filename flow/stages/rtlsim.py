@@ -56,11 +56,19 @@ def run(job: Job) -> None:
         "latency_ns", result.latency * clock, "ns", kind="estimate", direction="lower", source=source,
         title="Latency at the target clock (timing not verified)",
     )  # fmt: skip
+    if job.point.hardware.axi_stream:
+        from flow.rtl import axis
+
+        job.progress(0.6, "AXI-Stream wrapper, with pauses of both sides")
+        axis.simulate(job, job.input("verilog"), TOOLS)
+        title = "AXI-Stream wrapper against the logic, with pauses: results"
+        job.measure("gate_axis_mismatches", 0, "results", direction="lower", source=source, title=f"{title} that differ")
+        job.measure("gate_axis_samples", axis.PASSES * len(x), "results", source=source, title=f"{title} compared")
     document = {"level": "rtl", "samples": len(x), "mismatches": 0, "latency_cycles": result.latency, "simulator": source}
     job.output("rtlsim_gate").write_text(json.dumps(document) + "\n")
 
 
 STAGE = Stage(
-    "rtlsim", run, reads=("verilog", "vectors"), writes=("rtlsim_gate",), measures=("gate_rtl_*", "latency_*", "ii_cycles"),
-    config=("hardware.clock_ns", "gate.rtl_samples"), tools=TOOLS, packages=("numpy",), sources=sources, seconds=25,
+    "rtlsim", run, reads=("verilog", "vectors"), writes=("rtlsim_gate",), measures=("gate_rtl_*", "gate_axis_*", "latency_*", "ii_cycles"),
+    config=("hardware.clock_ns", "hardware.axi_stream", "gate.rtl_samples"), tools=TOOLS, packages=("numpy",), sources=sources, seconds=25,
 )  # fmt: skip

@@ -91,16 +91,18 @@ def test_the_testbench_fails_on_a_wrong_bit_in_the_verilog(small, tmp_path):
 
 
 def test_what_is_written_is_the_same_each_time_and_names_no_folder(small, tmp_path):
-    manifest = write(lower(small.graph), small.graph, tmp_path / "v", part="xck26-sfvc784-2LV-c", clock_ns=4.0, logic_per_stage=3.0)
+    manifest = write(lower(small.graph), small.graph, tmp_path / "v", part="xcku115-flvb2104-2-i", clock_ns=4.0, logic_per_stage=3.0)
     assert manifest == small.manifest
     for name in (*manifest.sources, "manifest.json", "README.md", "constraints.xdc"):
         text = (tmp_path / "v" / name).read_text()
         assert text == (small.folder / name).read_text()
         assert str(tmp_path) not in text
-    assert "-part xck26-sfvc784-2LV-c" in (tmp_path / "v" / "vivado_synth.tcl").read_text()
+    assert "-part xcku115-flvb2104-2-i" in (tmp_path / "v" / "vivado_synth.tcl").read_text()
     assert "create_clock -period 4 " in (tmp_path / "v" / "constraints.xdc").read_text()
     assert sorted(p.name for p in (tmp_path / "v").iterdir()) == [
         "README.md",
+        "constraints.lpf",
+        "constraints.sdc",
         "constraints.xdc",
         "manifest.json",
         "src",

@@ -56,7 +56,12 @@ def written(exported, tmp_path_factory):
 
 
 def test_rtl_writes_the_folder_and_passes_the_gate(written):
-    assert {n: m.value for n, m in written.metrics.items()} == {"gate_alkaid_mismatches": 0, "gate_alkaid_samples": 64}
+    gates = {n: m.value for n, m in written.metrics.items() if n.startswith("gate")}
+    assert gates == {"gate_alkaid_mismatches": 0, "gate_alkaid_samples": 64}
+    slowest, slack = written.metrics["stage_delay_ns"], written.metrics["clock_slack_ns"]
+    assert (slowest.kind, slack.kind, slowest.part) == ("estimate", "estimate", "xcku115-flvb2104-2-i")
+    assert slowest.value + slack.value == 5.0
+    assert "delay model 1 of UltraScale, speed grade -2" in slowest.source
     assert {p.name for p in (written.out / "verilog" / "tb").iterdir()} == {"tb.sv", "inputs.hex", "expected.hex"}
     assert len((written.out / "verilog" / "tb" / "inputs.hex").read_text().split()) == 40
 

@@ -1,0 +1,125 @@
+"""How fast the logic of the FPGA families is: what the timing estimate is made of, and where each figure is from.
+
+Data sheets since UltraScale list no delays of look-up tables, so the figures are from timing reports that others published. *Assumed*
+figures are marked. Of Xilinx parts only two published routed paths were compared (within 7 %, see the tests), no network.
+
+ECP5 was compared with nextpnr, which routed five two-layer perceptrons of 4 to 6 bits and 3 to 20 pipeline stages for
+lfe5u-85f-6: estimated 58.7, 90.4, 66.7, 60.1 and 106.0 MHz, routed 63.4, 89.1, 69.0, 62.1 and 111.0 MHz.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from flow.core.errors import ConfigError
+
+VERSION = 1  # of the figures
+
+
+@dataclass(frozen=True)
+class Fabric:
+    """Delays in ns.
+
+    Attributes:
+        name: of the family.
+        clock_to_q: register clock to output.
+        setup: register set-up.
+        uncertainty: jitter and skew of the clock.
+        lut: through a look-up table.
+        lut_inputs: inputs of one.
+        add_in: operand to the carry out of the first carry primitive, its look-up table included.
+        carry: carry chain, each further bit.
+        carry_free: bits of the first carry primitive.
+        add_out: carry to the sum.
+        net: a net with one load, routed.
+        fan: a net becomes so much slower each time its loads double.
+        source: where the figures are from.
+    """
+
+    name: str
+    clock_to_q: float
+    setup: float
+    uncertainty: float
+    lut: float
+    lut_inputs: int
+    add_in: float
+    carry: float
+    carry_free: int
+    add_out: float
+    net: float
+    fan: float
+    source: str
+
+    @property
+    def overhead(self) -> float:
+        """What a period loses at its end: set-up time and clock uncertainty."""
+        return self.setup + self.uncertainty
+
+    def describe(self) -> str:
+        """Return words for the source of a metric."""
+        return f"delay model {VERSION} of {self.name}: {self.source}"
+
+    def scaled(self, factor: float, name: str) -> "Fabric":
+        """Return the same fabric in another speed grade."""
+        times = ("clock_to_q", "setup", "lut", "add_in", "carry", "add_out", "net", "fan")
+        return replace(self, name=name, **{key: factor * getattr(self, key) for key in times})
+
+
+LAKEROAD = "routed Vivado 2021.2 reports of xczu3eg-1 (github.com/gussmith23/lakeroad-evaluation)"
+FLOPOCO = "Vivado figures in FloPoCo"
+_PLUS = Fabric(
+    "UltraScale+, speed grade -1", 0.096, 0.03, 0.05, 0.15, 6, 0.40, 0.0064, 8, 0.146, 0.27, 0.035,
+    f"{LAKEROAD}, nets fitted to them",
+)  # fmt: skip
+_ARTIX = Fabric(
+    "7-series (Artix logic), speed grade -1", 0.456, 0.03, 0.10, 0.25, 6, 0.674, 0.0285, 4, 0.33, 0.55, 0.12,
+    f"published routed Vivado reports of xc7z020-1, and {FLOPOCO} (Zynq7000)",
+)  # fmt: skip
+_KINTEX = Fabric(
+    "7-series (Kintex logic), speed grade -1", 0.269, 0.03, 0.10, 0.11, 6, 0.36, 0.0145, 4, 0.18, 0.45, 0.10,
+    f"{FLOPOCO} (Kintex7, -3) scaled to -1, and a published routed report; nets assumed",
+)  # fmt: skip
+_ULTRA = replace(
+    _PLUS, name="UltraScale, speed grade -2",
+    source="look-up tables and nets as in a routed report of xcvu095-2 (github.com/optimsoc/optimsoc/issues/104), where they are as fast "
+    "as in UltraScale+ -1; carry chains and registers assumed so too",
+)  # fmt: skip
+_ECP5 = Fabric(
+    "ECP5, speed grade -6", 0.52, 0.0, 0.0, 0.24, 4, 0.45, 0.036, 2, 0.42, 0.90, 0.08,
+    "timing data base of nextpnr 0.11 (Project Trellis), nets as routed; period -1 to +8 % of five small networks that nextpnr routed",
+)  # fmt: skip
+_ECP5_GRADES = {"6": 1.0, "7": 0.9, "8": 0.82}
+# Pattern of the part, fabric, factor on its delays by speed grade. UltraScale+: 0.82 is xcvu3p-2 (FloPoCo, RapidWright) over xczu3eg-1.
+# 7-series: 0.82 is Kintex-7 -3 over -1. All other factors are assumed.
+_GRADES: tuple[tuple[str, Fabric, dict[str, float]], ...] = (
+    (r"xc7(a|s|z0(07|10|12|14|15|20))", _ARTIX, {"1": 1.0, "2": 0.9, "3": 0.82}),
+    (r"xc7", _KINTEX, {"1": 1.0, "2": 0.9, "3": 0.82}),
+    (r"xc(ku|vu)\d{3}(?!p)", _ULTRA, {"1": 1.15, "2": 1.0, "3": 0.9}),
+    (r"xc(ku|vu|zu|au|k\d|u\d)", _PLUS, {"1": 1.0, "2": 0.82, "3": 0.74}),
+)
+
+
+def fabric(part: str) -> Fabric:
+    """Return the delays of a part.
+
+    Args:
+        part: its full name; the speed grade is the digit behind the last hyphens (``-2-i``). A low-voltage grade (``-2LV``) counts as -1,
+            a part without a grade as the slowest.
+
+    Raises:
+        ConfigError: its family has no delay model.
+    """
+    name = part.lower()
+    if name.startswith("lfe5"):
+        grade = next(iter(re.findall(r"-([678])", name)), "6")
+        return _ECP5.scaled(_ECP5_GRADES[grade], f"ECP5, speed grade -{grade}")
+    found = re.search(r"-([123])(lv)?", name)
+    grade = "1" if not found or found[2] else found[1]
+    for pattern, base, factors in _GRADES:
+        if re.match(pattern, name):
+            factor = factors[grade]
+            family = base.name.partition(",")[0]
+            return base.scaled(factor, f"{family}, speed grade -{grade}") if factor != 1 else base
+    raise ConfigError(
+        f"hardware.part = '{part}': there is no delay model of its family, so the pipeline depth cannot be chosen. "
+        "Set hardware.logic_per_stage."
+    )
