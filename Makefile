@@ -5,16 +5,20 @@ MODEL  ?= econ_t
 BACKEND ?= open
 POINT  ?= models/$(MODEL)/point.toml
 STUDY  ?= models/$(MODEL)/study.toml
+LAUNCHER ?= $(HLSCAPE_LAUNCHER)
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SET    ?=
+DOCKERCHECK ?= /var/tmp/hlscape-dockercheck
 
 READY := $(VENV)/.ready
 EXTRAS := jets
 MODEL_READY := $(READY) $(patsubst %,$(VENV)/.ready-%,$(filter $(EXTRAS),$(MODEL)))
+# Words for the vendor tools: docker, docker:IMAGE, "srun -c 4 --mem 32G"; see flow/core/launcher.py.
+export HLSCAPE_LAUNCHER := $(LAUNCHER)
 RUN    = $(VENV)/bin/hlscape run $(POINT) --set hardware.backend=$(BACKEND) $(SET)
 STAGES := data pretrain train export convert csim rtl rtlsim landscape robustness
 
-.PHONY: help setup synth demo report matrix test bench lint clean $(STAGES)
+.PHONY: help setup synth demo report matrix test bench lint dockercheck clean $(STAGES)
 
 help:
 	@echo 'make synth        the default design point of models/$$MODEL (econ_t) through the whole flow, with its report'
@@ -25,7 +29,9 @@ help:
 	@echo 'make STAGE        the flow up to a stage: $(STAGES)'
 	@echo 'make report       the report of the study from finished results'
 	@echo 'make matrix       measures which layers can be deployed bit for bit: docs/layers.md'
+	@echo 'make dockercheck  the steps of the Dockerfile, without an engine; needs root, debootstrap and the package indexes'
 	@echo 'variables         MODEL=econ_t BACKEND=open POINT=file.toml SET="--set network.weight_bits=4" JOBS=2 VENV=.venv PYTHON=python3'
+	@echo '                  LAUNCHER=docker, or LAUNCHER="srun -c 4 --mem 32G": where the vendor tools of BACKEND=vitis run'
 
 setup: $(READY)
 
@@ -66,6 +72,9 @@ lint: $(READY)
 	$(VENV)/bin/ruff check flow models benchmarks tests
 	$(VENV)/bin/ruff format --check flow models benchmarks tests
 	$(VENV)/bin/mypy
+
+dockercheck: $(READY)
+	$(VENV)/bin/python -m tests.docker.run_steps $(DOCKERCHECK)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*
