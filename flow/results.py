@@ -19,7 +19,7 @@ from flow.core.state import Failure, State
 from flow.core.store import Store
 from flow.reporting.result import PointResult
 
-LEVELS = ("twin", "csim", "alkaid", "rtl")
+LEVELS = ("twin", "csim", "alkaid", "rtl", "netlist")
 CURVES = {"float": "float_history", "quantized": "history"}
 
 

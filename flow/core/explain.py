@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from flow.core.errors import StoreError
 from flow.core.plan import index_file, key_document
 from flow.core.stage import Stage
 from flow.core.state import State
-from flow.core.store import Store
+from flow.core.store import PIECES, Store
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
+
+MONTH = 30 * 24 * 3600.0
 
 
 def differences(old: object, new: object, path: str = "") -> list[str]:
@@ -96,11 +99,17 @@ def collect_garbage(store: Store, dry_run: bool = False) -> tuple[int, int]:
     left_over = list((store.root / "tmp").glob("*"))
     results = [p.parent for p in store.root.glob("*/*/result.json") if p.parent not in left_over]
     unused = [folder for folder in results if (folder.parent.name, folder.name) not in keep]
+    left_over += _old_pieces(store)
     size = sum(f.stat().st_size for folder in (*unused, *left_over) for f in folder.rglob("*") if f.is_file())
     if not dry_run:
         for folder in (*left_over, *(_out_of_sight(store, folder) for folder in unused)):
             shutil.rmtree(folder)
     return len(unused) + len(left_over), size
+
+
+def _old_pieces(store: Store) -> list[Path]:
+    """List the parts of results that nothing used for a month, and those that a killed process did not finish."""
+    return [p for p in (store.root / PIECES).glob("*") if p.name.startswith(".") or time.time() - p.stat().st_mtime > MONTH]
 
 
 def _out_of_sight(store: Store, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from flow.core import artifact
 from flow.core.errors import ConfigError, FlowError, Undeclared
 from flow.core.stage import Job, Stage
 from flow.core.state import Failure, Result, State, failure_of
-from flow.core.store import FULL, Store, disk_errors, disk_full, free_bytes
+from flow.core.store import FULL, PIECES, Store, disk_errors, disk_full, free_bytes
 from flow.core.tool import Tool
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _execute(
     out = folder / "out"
     out.mkdir()
     inputs = {name: state.paths[name] for name in stage.reads}
-    job = Job(stage, point, inputs, out, scratch, folder / "log.txt", folder / "replay.sh", show)
+    job = Job(stage, point, inputs, out, scratch, folder / "log.txt", folder / "replay.sh", show, pieces=store.root / PIECES)
     started = time.monotonic()
     result = Result(stage.id, key, "ok")
     try:

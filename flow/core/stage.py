@@ -87,6 +87,8 @@ class Job:
         log: file for the output of tools.
         progress: ``progress(fraction, text)`` shows life to a person.
         metrics: what has been measured so far.
+        pieces: folder in which parts of results may be kept by their content, for other points and runs; None: there is none. It may
+            save time but never change a result; `hlscape gc` removes what was not used for a month.
     """
 
     stage: Stage
@@ -98,6 +100,7 @@ class Job:
     replay: Path
     progress: Progress = lambda fraction, text: None
     metrics: dict[str, Metric] = field(default_factory=dict)
+    pieces: Path | None = None
 
     @property
     def point(self) -> "DesignPoint":

@@ -18,6 +18,7 @@ from flow.core.state import Result
 HEARTBEAT = 5.0
 STALE = 60.0
 FULL = 32 * 2**20
+PIECES = "modules"  # folder of parts of results by their content
 
 
 def _sync(*paths: Path) -> None:

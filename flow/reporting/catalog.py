@@ -12,7 +12,7 @@ from flow.reporting.result import PointResult
 Group = Literal["hardware", "task", "robustness", "landscape", "import", "facts", "gate"]
 COSTS = ("lut", "latency_ns")
 HARDWARE = (
-    "lut", "ff", "dsp", "carry", "bram", "uram",
+    "lut", "lut6_packed", "ff", "dsp", "carry", "carry8", "bram", "uram",
     "latency_cycles", "latency_ns", "ii_cycles",
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")

@@ -100,15 +100,41 @@ def simulate(job: Job, verilog: Path, x: NDArray[np.float64], y: NDArray[np.floa
         FlowError: a program is missing, fails or takes too long.
     """
     manifest = Manifest.load(verilog / "manifest.json")
-    work = job.work / "simulation"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    run_it = _icarus if tools[0].name == "iverilog" else _verilate
-    raw, unknown = run_it(job, verilog, manifest, work, x, y)
+    sources = [verilog / name for name in manifest.sources]
     want = manifest.output.pack(y)
+    raw, unknown = stream(job, sources, manifest, manifest.input.pack(x), tools, want)
     shift, mismatches = align(raw, want)
     rows = slice(shift, shift + len(want))
     return Simulation(manifest.output.unpack(raw[rows]), shift + 1, mismatches, int(unknown[rows].sum()))
+
+
+def stream(
+    job: Job, sources: Sequence[Path], manifest: Manifest, inputs: Bytes, tools: Sequence[Tool], expected: Bytes, waves: Path | None = None
+) -> tuple[Bytes, NDArray[np.bool_]]:  # fmt: skip
+    """Feed packed words, one row every clock cycle, and then zeros.
+
+    Args:
+        job: gives a work folder and runs the programs.
+        sources: Verilog.
+        manifest: names of top module, clock and ports, and their widths.
+        inputs: (N, bytes) as `flow.rtl.ports.Port.pack` gives them.
+        tools: from `simulator`.
+        expected: (N, bytes), only for the testbench of Icarus, which counts mismatches as well.
+        waves: VCD file to be written; Verilator only.
+
+    Returns:
+        (N + FLUSH, bytes) the output port after each rising edge, and (N + FLUSH,) whether it has an unknown bit.
+
+    Raises:
+        FlowError: a program is missing, fails or takes too long.
+    """
+    work = job.work / "simulation"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    if tools[0].name == "iverilog":
+        return _icarus(job, sources, manifest, work, inputs, expected)
+    raw = _verilate(job, sources, manifest, work, inputs, waves)
+    return raw, np.zeros(len(raw), np.bool_)
 
 
 def align(raw: Bytes, want: Bytes) -> tuple[int, int]:
@@ -143,38 +169,37 @@ def _pad(packed: Bytes) -> Bytes:
     return np.ascontiguousarray(np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))))
 
 
-def _verilate(
-    job: Job, verilog: Path, manifest: Manifest, work: Path, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[Bytes, NDArray[np.bool_]]:
-    sources = [str(verilog.resolve() / name) for name in manifest.sources]
+def _verilate(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path, inputs: Bytes, waves: Path | None) -> Bytes:
+    files = [str(source.resolve()) for source in sources]
     shutil.copyfile(DRIVER, work / "driver.cpp")
-    job.run_tool(VERILATOR, [*VERILATOR_FLAGS, *SPLIT_FLAGS, "--top-module", manifest.top, "driver.cpp", *sources], cwd=work)
-    one_file = ["VM_PARALLEL_BUILDS=0"] if sum(Path(source).stat().st_size for source in sources) < SMALL else []
+    trace = ["--trace-vcd"] if waves else []
+    job.run_tool(VERILATOR, [*VERILATOR_FLAGS, *SPLIT_FLAGS, *trace, "--top-module", manifest.top, "driver.cpp", *files], cwd=work)
+    one_file = ["VM_PARALLEL_BUILDS=0"] if sum(source.stat().st_size for source in sources) < SMALL else []
     job.run_tool(MAKE, [*MAKE_FLAGS, *one_file, f"CXX={GXX.argv()[0]}", "-C", "obj", "-f", "Vdut.mk"], cwd=work)
-    inputs = _pad(manifest.input.pack(x))
-    np.concatenate([inputs, np.zeros((FLUSH, inputs.shape[1]), np.uint8)]).tofile(work / "inputs.bin")
-    row = _pad(manifest.output.pack(y[:1])).shape[1]
+    rows = _pad(inputs)
+    np.concatenate([rows, np.zeros((FLUSH, rows.shape[1]), np.uint8)]).tofile(work / "inputs.bin")
+    width = -(-manifest.output.width // 64) * 8
     program = Tool("simulation", ((str(work / "obj" / "Vdut"),),), "It is built by the stage itself.")
-    arguments = ["inputs.bin", str(inputs.shape[1]), "outputs.bin", str(row)]
+    arguments = ["inputs.bin", str(rows.shape[1]), "outputs.bin", str(width), *([str(waves)] if waves else [])]
     run(program, arguments, cwd=work, log=job.log, replay=job.replay)
-    raw = np.fromfile(work / "outputs.bin", np.uint8).reshape(-1, row)[:, : -(-manifest.output.width // 8)]
-    if len(raw) != len(x) + FLUSH:
-        raise ToolFailed(f"the simulation gave {len(raw)} cycles of {len(x) + FLUSH}.")
-    return raw, np.zeros(len(raw), np.bool_)
+    raw = np.fromfile(work / "outputs.bin", np.uint8).reshape(-1, width)[:, : -(-manifest.output.width // 8)]
+    if len(raw) != len(inputs) + FLUSH:
+        raise ToolFailed(f"the simulation gave {len(raw)} cycles of {len(inputs) + FLUSH}.")
+    return raw
 
 
 def _icarus(
-    job: Job, verilog: Path, manifest: Manifest, work: Path, x: NDArray[np.float64], y: NDArray[np.float64]
+    job: Job, sources: Sequence[Path], manifest: Manifest, work: Path, inputs: Bytes, expected: Bytes
 ) -> tuple[Bytes, NDArray[np.bool_]]:
-    (work / "tb.sv").write_text(templates.testbench(manifest, len(x), 10.0))
-    (work / "inputs.hex").write_text(manifest.input.hex_lines(manifest.input.pack(x)))
-    (work / "expected.hex").write_text(manifest.output.hex_lines(manifest.output.pack(y)))
-    sources = [str(verilog.resolve() / name) for name in manifest.sources]
-    job.run_tool(IVERILOG, ["-g2012", "-o", "tb.vvp", "-s", "tb", "tb.sv", *sources], cwd=work)
+    (work / "tb.sv").write_text(templates.testbench(manifest, len(inputs), 10.0))
+    (work / "inputs.hex").write_text(manifest.input.hex_lines(inputs))
+    (work / "expected.hex").write_text(manifest.output.hex_lines(expected))
+    files = [str(source.resolve()) for source in sources]
+    job.run_tool(IVERILOG, ["-g2012", "-o", "tb.vvp", "-s", "tb", "tb.sv", *files], cwd=work)
     job.run_tool(VVP, ["tb.vvp", "+outputs=outputs.hex"], cwd=work)
     lines = (work / "outputs.hex").read_text().split()
-    if len(lines) != len(x) + FLUSH:
-        raise ToolFailed(f"the simulation gave {len(lines)} cycles of {len(x) + FLUSH}.")
+    if len(lines) != len(inputs) + FLUSH:
+        raise ToolFailed(f"the simulation gave {len(lines)} cycles of {len(inputs) + FLUSH}.")
     return read_hex(lines, manifest.output.width)
 
 

@@ -14,7 +14,7 @@ IMPORT = "import"
 TRAINING = ("data", "pretrain", "train", "export")
 SOFTWARE = ("convert", "csim")
 SCORES = ("landscape", "robustness")
-OPEN = ("rtl", "rtlsim", "synth")
+OPEN = ("rtl", "rtlsim", "synth", "netsim")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
 KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, *SCORES)
 

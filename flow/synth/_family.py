@@ -19,6 +19,8 @@ class Family(Protocol):
         FAMILIES: names of `flow.synth._parts.Part.family` that it is for.
         SIM_LIBRARY: files of Yosys that simulate the cells.
         PRIMITIVES: pattern of names of cells, and what n of them count as.
+
+    It may also have ``refine(counts, module, family) -> Counts``, which adds what only the connections of a netlist tell.
     """
 
     @property

@@ -8,8 +8,10 @@ A back end is a module of `flow.synth` with
 If ``synth`` is one of these stages, which takes Verilog, it also has
 
 - ``TOOLS``: the programs it runs,
+- ``OPTIONS``, if it has any: settings of ``[hardware]`` that `plan` is given by name,
 - ``plan(sources, manifest, part) -> BuildPlan``: pure,
-- ``read(folder) -> Report``: pure but for reading the files that the commands of the plan wrote.
+- ``read(folder) -> Report``: pure but for reading the files that the commands of the plan wrote,
+- ``NETLIST``, if it leaves netlists of Verilog for stage netsim: the end of their names; the rest is the name of the module.
 """
 
 import os
@@ -27,11 +29,21 @@ from flow.core.tool import kill_all
 
 @dataclass(frozen=True)
 class Command:
-    """One call of a program in the folder of the plan; `tool` is the name of one of the back end's ``TOOLS``."""
+    """One call of a program in the folder of the plan.
+
+    Attributes:
+        name: for a person.
+        tool: the name of one of the back end's ``TOOLS``.
+        args: its arguments.
+        reads: files of the plan that decide about its products, if they alone do; then it is not run again for the same content.
+        products: files that it leaves and that are kept for that; empty: nothing is kept.
+    """
 
     name: str
     tool: str
     args: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,8 @@ class Counts:
         muxf: wide multiplexers F7, F8, F9.
         lut_by_inputs: look-up tables used as logic by their number of inputs; an inverter is one of 1 input.
         other: anything else by name, e.g. clock buffers.
+        lut6_packed: LUT6 when small tables share one, by the rule of `flow.synth._packing`; None: not known for the family.
+        carry8: carry primitives of 8 bits (UltraScale); None: the family has none.
     """
 
     lut: int = 0
@@ -117,6 +131,8 @@ class Counts:
     muxf: int = 0
     lut_by_inputs: Mapping[str, int] = field(default_factory=dict)
     other: Mapping[str, int] = field(default_factory=dict)
+    lut6_packed: int | None = None
+    carry8: int | None = None
 
     def __add__(self, more: "Counts") -> "Counts":
         """Add two modules."""
@@ -124,7 +140,13 @@ class Counts:
         return Counts(
             **plain,
             lut_by_inputs=_merge(self.lut_by_inputs, more.lut_by_inputs), other=_merge(self.other, more.other),
+            lut6_packed=_known(self.lut6_packed, more.lut6_packed), carry8=_known(self.carry8, more.carry8),
         )  # fmt: skip
+
+
+def _known(a: int | None, b: int | None) -> int | None:
+    """Add what is known of two modules; where a family has no such thing, no module has it."""
+    return b if a is None else a if b is None else a + b
 
 
 def _merge(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:

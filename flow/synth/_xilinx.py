@@ -5,10 +5,14 @@ within 1 % in look-up tables.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flow.stages import OPEN
 from flow.synth._family import Row
+from flow.synth._modules import has_memory
+from flow.synth._netlist import Module
+from flow.synth._packing import carry8, packed
 from flow.synth._plan import Counts
 
 if TYPE_CHECKING:
@@ -34,6 +38,11 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
     return OPEN
 
 
+def refine(counts: Counts, module: Module, family: str) -> Counts:
+    """Add how many LUT6 small tables that share one take, and for UltraScale how many carry primitives of 8 bits."""
+    return replace(counts, lut6_packed=packed(module), carry8=None if family == "xc7" else carry8(module))
+
+
 def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
     """Return the commands of Yosys from reading to mapped cells.
 
@@ -44,14 +53,19 @@ def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], f
         family: one of `FAMILIES`.
         options: of the back end.
     """
-    # No memory can come out of combinational logic, and the libraries of block RAMs take seconds to read.
-    memory = "" if black_boxes else " -nobram -nolutram"
+    # The libraries of block RAMs take seconds to read, and names inside of modules are of no use to anyone.
+    common = f"-family {family} -noiopad -noclkbuf{'' if options.get('dsp') else ' -nodsp'} -flatten"
+    blocks = f"synth_xilinx {common} -run map_memory:map_ffram\n" if has_memory(sources) else ""
     wide = "2:2,3,6:5,10,20"  # cost of LUT1..LUT8; 7 and 8 inputs are two and four LUT6 with a wide multiplexer
     hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
     return f"""read_verilog {" ".join(sorted(sources))}
-{hidden}read_verilog -lib -specify +/xilinx/cells_sim.v
+{hidden}read_verilog -lib +/xilinx/cells_sim.v
 hierarchy -check -top {top}
-synth_xilinx -family {family} -noiopad -noclkbuf{memory} -flatten -run prepare:map_luts
+proc
+flatten -noscopeinfo
+opt_clean -purge
+synth_xilinx {common} -run prepare:map_memory
+{blocks}synth_xilinx {common} -run map_ffram:map_luts
 opt_expr -mux_undef -noclkinv
 abc -luts {wide}
 clean
@@ -59,5 +73,5 @@ xilinx_srl -fixed -minlen 3
 techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
 xilinx_dffopt
 opt_lut_ins -tech xilinx
-clean
+clean -purge
 """

@@ -1,11 +1,13 @@
 """Open synthesis with Yosys (Wolf, Glaser, "Yosys - a free Verilog synthesis suite", Austrochip 2013): Verilog -> primitives of a family.
 
 Each pipeline stage is a module of its own and is synthesized in a run of its own, the registers around them in another, in
-parallel. Stages are cut at registers, so nothing is lost but what crosses them.
+parallel. Stages are cut at registers, so nothing is lost but what crosses them. A run reads the files it needs and nothing else, and is
+not done again for the same text. Resources are counted in the netlists, which stage netsim simulates.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +15,10 @@ from typing import TYPE_CHECKING
 from flow.core.errors import InvalidInput, MissingInput
 from flow.core.tool import YOSYS
 from flow.rtl.ports import Manifest
-from flow.synth import _xilinx
+from flow.synth import _ecp5, _xilinx
 from flow.synth._family import Family
+from flow.synth._modules import needed
+from flow.synth._netlist import parse
 from flow.synth._parts import Part, find_part
 from flow.synth._plan import BuildPlan, Command, Counts, Report
 
@@ -23,10 +27,12 @@ if TYPE_CHECKING:
 
 TITLE = "Yosys technology mapping (no vendor tool)"
 TOOLS = (YOSYS,)
-SUFFIX, NETLIST = ".stat.json", ".netlist.v"
-MODULES: tuple[Family, ...] = (_xilinx,)
+OPTIONS = ("dsp",)
+NETLIST = ".netlist.v"
+MODULES: tuple[Family, ...] = (_xilinx, _ecp5)
 FAMILIES = {family: module for module in MODULES for family in module.FAMILIES}
 PRIMITIVES = tuple(row for module in MODULES for row in module.PRIMITIVES)  # names of cells of two families never meet
+ABOUT = "plan.json"  # what the netlists are of
 
 
 def stages(point: "DesignPoint") -> tuple[str, ...]:
@@ -38,62 +44,62 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
     return FAMILIES[find_part(point.hardware.part).family].stages(point)
 
 
-def _script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str) -> str:
-    mapping = FAMILIES[family].script(top, sources, black_boxes, family, {})
-    return f"{mapping}write_verilog -noattr {top}{NETLIST}\ntee -q -o {top}{SUFFIX} stat -json\n"
-
-
-def plan(sources: Mapping[str, str], manifest: Manifest, part: Part) -> BuildPlan:
+def plan(sources: Mapping[str, str], manifest: Manifest, part: Part, *, dsp: bool = False) -> BuildPlan:
     """Plan one run for each pipeline stage and one for the registers and wires around them.
 
     Args:
         sources: Verilog text by relative path.
         manifest: of the Verilog.
         part: target.
+        dsp: products of two signals may become DSP slices.
 
     Raises:
-        InvalidInput: a name that Yosys cannot be given.
+        InvalidInput: a name that Yosys cannot be given, or a module that no file has.
     """
     for name in (*sources, *manifest.stages, manifest.top):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", name):
             raise InvalidInput(f"synthesis: '{name}' has characters that a file or module of a script must not have.")
-    scripts = {name: _script(name, sources, (), part.family) for name in manifest.stages}
-    scripts[manifest.top] = _script(manifest.top, sources, manifest.stages, part.family)
-    # The longest scripts first, so that the last worker does not begin one when the others are done.
-    order = sorted(scripts, key=lambda name: -max((len(t) for f, t in sources.items() if f.endswith(f"/{name}.v")), default=0))
-    commands = tuple(Command(name, YOSYS.name, ("-q", "-s", f"{name}.ys")) for name in order)
-    return BuildPlan({**sources, **{f"{name}.ys": text for name, text in scripts.items()}}, (commands,))
+    files = {**sources, ABOUT: json.dumps({"family": part.family, "top": manifest.top, "modules": [*manifest.stages, manifest.top]})}
+    sizes, commands = {}, []
+    for name in (*manifest.stages, manifest.top):
+        black_boxes = manifest.stages if name == manifest.top else ()
+        own = needed(sources, name, black_boxes)
+        mapping = FAMILIES[part.family].script(name, own, black_boxes, part.family, {"dsp": dsp})
+        files |= {**own, f"{name}.ys": f"{mapping}write_verilog -noattr -simple-lhs {name}{NETLIST}\n"}
+        sizes[name] = sum(map(len, own.values()))
+        args, reads = ("-q", "-s", f"{name}.ys"), (f"{name}.ys", *sorted(own))
+        commands.append(Command(name, YOSYS.name, args, reads, (f"{name}{NETLIST}",)))
+    # The longest text first, so that the last worker does not begin one when the others are done.
+    return BuildPlan(files, (tuple(sorted(commands, key=lambda command: -sizes[command.name])),))
 
 
 def read(folder: Path) -> Report:
-    """Read the statistics that the runs left.
+    """Count the primitives of the netlists that the runs left.
 
     Args:
         folder: where the plan was executed.
 
     Raises:
         MissingInput: a run left none.
-        InvalidInput: a file is no such statistics, or logic was left unmapped.
+        InvalidInput: a file is no netlist, or logic was left unmapped.
     """
-    modules: dict[str, Counts] = {}
-    scripts = sorted(folder.glob("*.ys"))
-    if not scripts:
-        raise MissingInput(f"{folder}: there are no synthesis scripts. Run the plan first.")
-    tool = ""
-    for script in scripts:
-        path = script.with_name(script.stem + SUFFIX)
+    if not (folder / ABOUT).is_file():
+        raise MissingInput(f"{folder}: there is no {ABOUT}. Write and run the plan first.")
+    about = json.loads((folder / ABOUT).read_text())
+    family, modules, version = FAMILIES[about["family"]], {}, None
+    for name in about["modules"]:
+        path = folder / f"{name}{NETLIST}"
         if not path.is_file():
             raise MissingInput(f"{path.name}: Yosys did not write it. Its log says why.")
-        try:
-            document = json.loads(path.read_text())
-            cells = {str(k): int(v) for k, v in document["design"]["num_cells_by_type"].items()} if document["modules"] else {}
-            version = re.search(r"Yosys (\d+\.\d+)", document["creator"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidInput(f"{path.name}: this is not a Yosys statistics file ({type(error).__name__}: {error}).") from None
-        tool = f"yosys {version[1]}" if version else "yosys"
-        stages = {s.stem for s in scripts}
-        modules[script.stem] = count({k: v for k, v in cells.items() if k not in stages}, script.stem)
-    return Report(tool, modules)
+        text = path.read_text()
+        version = re.search(r"Yosys (\d+\.\d+)", text[:200])
+        found = {module.name: module for module in parse(text, path.name)}
+        if name not in found or len(found) > 1:
+            raise InvalidInput(f"{path.name}: it has the modules {', '.join(found)}, not {name} alone.")
+        cells = Counter(cell.kind for cell in found[name].cells if cell.kind not in about["modules"])
+        counts = count(cells, name)
+        modules[name] = family.refine(counts, found[name], about["family"]) if hasattr(family, "refine") else counts
+    return Report(f"yosys {version[1]}" if version else "yosys", modules)
 
 
 def count(cells: Mapping[str, int], module: str) -> Counts:
