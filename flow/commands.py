@@ -1,24 +1,22 @@
 """What each command does; `flow.cli` parses and prints."""
 
 import argparse
-import importlib.metadata
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flow import cli, results
 from flow.config import DesignPoint, Study
 from flow.core import explain as explaining
-from flow.core.errors import ConfigError, FlowError
+from flow.core.errors import ConfigError
 from flow.core.plan import order, run_point
 from flow.core.plugins import load, names
 from flow.core.state import Failure, State
 from flow.core.store import Store
 from flow.core.sweep import run_many
-from flow.core.tool import GXX, YOSYS
 from flow.model import model_names
 from flow.points import load_document, load_point, load_study
+from flow.project import publish
 from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
 from flow.stages import KNOWN, all_stages, load_stage
@@ -58,7 +56,7 @@ def command_run(args: argparse.Namespace) -> int:
     result = results.point_result(point, state, store, command)
     if words := result.notes.get("compared_with"):
         cli.say(f"The output is compared with {words}.")
-    project = results.publish_project(store, PROJECTS / point.name, state, command)
+    project = publish(store, PROJECTS / point.name, state, result)
     page = None if args.until else results.publish_report(store, REPORTS / point.name, point.name, command, [result])
     if args.json:
         extra = {"point": point.name, "project": str(project or ""), "report": str(page or "")}
@@ -113,7 +111,7 @@ def _finish_study(
             documents.append(results.request_failure(point, outcome, reproduce))
         else:
             documents.append(results.point_result(point, outcome, store, reproduce))
-            results.publish_project(store, PROJECTS / point.name, outcome, reproduce)
+            publish(store, PROJECTS / point.name, outcome, documents[-1])
     page = results.publish_report(store, REPORTS / name, name, command, documents)
     if args.json:
         states = {n: o for n, o in outcomes.items() if isinstance(o, State)}
@@ -208,32 +206,15 @@ def command_matrix(args: argparse.Namespace) -> int:
 
 def command_doctor(args: argparse.Namespace) -> int:
     """Tell which tools and packages are there."""
-    from flow.rtl.simulate import IVERILOG, VERILATOR
+    from flow import doctor
 
-    rows: list[dict[str, object]] = []
-    for tool, needed in ((GXX, True), (YOSYS, True), (VERILATOR, True), (IVERILOG, False)):
-        try:
-            rows.append({"tool": tool.name, "version": tool.read_version(), "found": tool.argv()[-1], "ok": True, "needed": needed})
-        except FlowError as error:
-            rows.append({"tool": tool.name, "version": "", "found": str(error), "ok": False, "needed": needed})
-    rows += [_package_row(name) for name in ("torch", "brevitas", "qonnx", "hls4ml", "alkaid", "onnx", "numpy")]
-    free = shutil.disk_usage(Path.cwd()).free // 2**20
-    rows.append({"tool": "disk", "version": f"{free} MiB free", "found": str(cli.store_root()), "ok": free > 1024, "needed": True})
+    rows = doctor.examine(cli.store_root(), cli.say)
     if args.json:
-        cli.emit({"tools": rows})
+        cli.emit({"tools": [row.to_json() for row in rows]})
     else:
-        for row in rows:
-            word = "ok" if row["ok"] else "MISSING" if row["needed"] else "absent"
-            cli.show(f"{word:<8} {row['tool']:<10} {row['version']:<16} {row['found']}")
-    return 0 if all(row["ok"] or not row["needed"] for row in rows) else 2
-
-
-def _package_row(name: str) -> dict[str, object]:
-    try:
-        version, found = importlib.metadata.version(name), "Python package"
-    except importlib.metadata.PackageNotFoundError:
-        version, found = "", f"Install it with `pip install {name}`."
-    return {"tool": name, "version": version, "found": found, "ok": bool(version), "needed": True}
+        for line in doctor.table(rows):
+            cli.show(line)
+    return 0 if all(row.ok or not row.needed for row in rows) else 2
 
 
 def _first_line(text: str | None) -> str:

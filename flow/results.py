@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from operator import attrgetter
@@ -150,60 +149,6 @@ def publish_report(store: Store, folder: Path, study: str, command: str, results
             page = write_report(folder, study, command, results)
             (folder / ".digest").write_text(digest)
     return page
-
-
-def publish_project(store: Store, folder: Path, state: State, reproduce: str) -> Path | None:
-    """Copy the hls4ml project, the Verilog and the QONNX file of a point to ``hls_projects/<point>/`` if they changed.
-
-    Returns:
-        The folder, or None when the point has none of them.
-    """
-    wanted = {name: state.paths[source] for name, source in PROJECT.items() if source in state.paths}
-    if not wanted:
-        return None
-    gate = gate_of(state.metrics)
-    digest = artifact.text_digest([{name: state.artifacts[PROJECT[name]] for name in wanted}, gate, reproduce, PROJECT_README])
-    with _publishing(store, folder):
-        if not _same(folder / ".digest", digest):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".digest").unlink(missing_ok=True)
-            _replace(folder, wanted)
-            levels = (gate or {"levels": {}})["levels"].items()
-            rows = "\n".join(f"| {level} | {v['samples']} | {v['mismatches']} |" for level, v in levels)
-            (folder / "README.md").write_text(PROJECT_README.format(reproduce=reproduce, levels=rows))
-            (folder / ".digest").write_text(digest)
-    return folder
-
-
-def _replace(folder: Path, wanted: Mapping[str, Path]) -> None:
-    for name in PROJECT:
-        target = folder / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        target.unlink(missing_ok=True)
-    for name, source in wanted.items():
-        if source.is_dir():
-            shutil.copytree(source, folder / name)
-        else:
-            shutil.copy2(source, folder / name)
-
-
-PROJECT = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report"}
-PROJECT_README = """# A network as hardware
-
-Made by `{reproduce}`. What the exactness gate compared (a level that is not in the table was not compared, and a folder that is
-not here belongs to a stage that failed or was not asked for):
-
-| level | samples | samples that differ |
-|---|---|---|
-{levels}
-
-- `model.onnx`: the quantized network (QONNX).
-- `hls/`: hls4ml project. With Vitis HLS: `cd hls && vitis-run --mode hls --tcl build_prj.tcl` (2024.1 and later), or
-  `vitis_hls -f build_prj.tcl`. `tb_data/` holds input vectors and the outputs that must come out.
-- `synth.json`: resources by module.
-- `verilog/`: pipelined RTL with a self-checking testbench and a Tcl script for out-of-context synthesis in Vivado.
-"""
 
 
 def run_command(path: str | None, sets: Sequence[str], onnx: str | None = None, data: str | None = None) -> str:

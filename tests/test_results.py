@@ -13,7 +13,7 @@ from flow.core.plan import run_point
 from flow.core.state import Failure
 from flow.points import load_point, load_study
 from flow.reporting.result import PointResult
-from flow.results import document, gate_of, point_result, publish_project, publish_report, request_failure
+from flow.results import document, gate_of, point_result, publish_report, request_failure
 from tests.core.flows import Flow
 from tests.core.test_plan import fake_tool, raiser
 
@@ -89,31 +89,6 @@ def test_document_of_one_and_of_many(flow):
     assert set(both["stages"]) == {"w6-s0/a", "w6-s1/a"}
     assert json.loads(json.dumps(both))["status"] == {"w6-s0": "ok", "w6-s1": "ok"}
     assert document([], {}, {})["gate"]["samples"] == 0
-
-
-def project_flow(flow):
-    def folder(job):
-        (job.output("project") / "firmware").mkdir(parents=True)
-        (job.output("project") / "firmware" / "top.cpp").write_text(str(job.point.seed))
-
-    return [flow.stage("qonnx"), flow.stage("convert", ["qonnx"], writes=("project",), work=folder, config=("seed",))]
-
-
-def test_project_is_copied_when_it_changed(flow, tmp_path):
-    target = tmp_path / "hls_projects" / "p"
-    assert publish_project(flow.store, target, run_point([flow.stage("a")], flow.point(), flow.store), "cmd") is None
-    assert not target.exists()
-    state = run_point(project_flow(flow), flow.point(), flow.store)
-    assert publish_project(flow.store, target, state, "hlscape run p") == target
-    top = target / "hls" / "firmware" / "top.cpp"
-    assert top.read_text() == "0"
-    assert (target / "model.onnx").read_text() == "qonnx"
-    assert "Made by `hlscape run p`" in (target / "README.md").read_text()
-    top.write_text("by hand")
-    publish_project(flow.store, target, state, "hlscape run p")
-    assert top.read_text() == "by hand", "nothing changed, so nothing is written"
-    publish_project(flow.store, target, run_point(project_flow(flow), flow.point(seed=1), flow.store), "hlscape run p")
-    assert top.read_text() == "1"
 
 
 def test_report_is_written_when_it_changed(flow, tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 from flow.rtl.ports import Manifest, Port
 
 
-def _layout(port: Port) -> str:
+def layout(port: Port) -> str:
+    """Describe the words of a port."""
     word = port.words[0]
     kind = "two's complement" if word.signed else "unsigned"
     return (
@@ -37,8 +38,8 @@ def readme(manifest: Manifest, clock_ns: float, axi_stream: bool = False) -> str
 
 Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` has the same facts for programs.
 
-- {_layout(manifest.input)}
-- {_layout(manifest.output)}
+- {layout(manifest.input)}
+- {layout(manifest.output)}
 - Words are in the order of the flattened array, channels last (row, column, channel); word 0 is at bit 0.
 - One clock `{manifest.clock}`, no reset, no valid signal: a new input every {manifest.interval} cycle, its result after
   {manifest.latency} rising edges (input and output registers are part of it).
