@@ -209,6 +209,20 @@ class VendorConfig(Section):
     licence_wait_s: Annotated[float, Field(ge=0)] = Field(default=60.0, json_schema_extra=NOT_IN_KEY)
 
 
+class RouteConfig(Section):
+    """Place and route with nextpnr, which only ECP5 parts have.
+
+    Attributes:
+        seeds: runs with different random placements; the fastest one is kept.
+        pins: package pins of the bitstream's ``clk``, ``din``, ``load`` and ``dout``, 3.3 V; those left out go where nextpnr likes.
+        max_hours: of one run.
+    """
+
+    seeds: Annotated[int, Field(ge=1, le=64)] = 1
+    pins: dict[Literal["clk", "din", "load", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]] = {}
+    max_hours: Annotated[float, Field(gt=0)] = Field(default=4.0, json_schema_extra=NOT_IN_KEY)
+
+
 class LandscapeConfig(Section):
     """Metrics of the loss landscape.
 
@@ -269,6 +283,7 @@ class DesignPoint(Section):
     hardware: HardwareConfig = HardwareConfig()
     gate: GateConfig = GateConfig()
     vendor: VendorConfig = VendorConfig()
+    route: RouteConfig = RouteConfig()
     landscape: LandscapeConfig = LandscapeConfig()
     robustness: RobustnessConfig = RobustnessConfig()
 

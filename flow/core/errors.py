@@ -69,6 +69,10 @@ class ToolFailed(FlowError):
     """A program ended with a non-zero exit code; the message has its last lines."""
 
 
+class DoesNotFit(FlowError):
+    """A design needs more than the part has, in cells or in wires."""
+
+
 class MismatchError(FlowError):
     """The exactness gate saw two levels that differ."""
 

@@ -16,7 +16,7 @@ SOFTWARE = ("convert", "csim")
 SCORES = ("landscape", "robustness")
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, *SCORES)
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "route", *SCORES)
 
 
 def load_stage(name: str) -> Stage:
