@@ -14,7 +14,7 @@ from flow.rtl import templates
 from flow.rtl.ports import Manifest
 
 # What is copied as it is: name in the folder, and the artifact.
-COPIED = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report"}
+COPIED = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report", "route": "route"}
 MADE = ("vectors", "emulator")
 MOST_VECTORS = 1024
 VENDOR = {"csynth": "Vitis HLS", "cosim": "co-simulation", "vsynth": "Vivado"}
@@ -203,6 +203,7 @@ CONTENTS: Mapping[str, str] = {
         "  `hardware.axi_stream = true` there is an AXI-Stream wrapper in `verilog/axis/`."
     ),
     "synth.json": "- `synth.json`: resources by module.",
+    "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",
     "vectors": "- `vectors/`: golden vectors, and what lies where in them.",
     "emulator": (
         "- `emulator/`: the same bits as a C++ function `{space}::emulate` in a namespace of its own; `make -C emulator test` compares it\n"

@@ -46,7 +46,7 @@ def run(job: Job) -> None:
     manifest = Manifest.load(job.input("verilog") / "manifest.json")
     names = json.loads((netlist / "netlist.json").read_text())["modules"]
     seeds = range(1, point.route.seeds + 1)
-    pins: dict[str, str] = {**point.route.pins}
+    pins = {str(pin): site for pin, site in point.route.pins.items()}
     linked = _nextpnr.link(manifest, {f"{name}.v": (netlist / f"{name}.v").read_text() for name in names}, pins)
     linked.write(work)
     job.progress(0.01, "link the modules")

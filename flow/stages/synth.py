@@ -84,7 +84,10 @@ def _write_netlist(folder: Path, work: Path, suffix: str | None, manifest: "Mani
 
 
 def _measure(job: Job, report: "Report", part: "Part") -> None:
+    from flow.synth.open import FAMILIES
+
     total, name = report.total, job.point.hardware.part
+    others: Mapping[str, tuple[str, str]] = getattr(FAMILIES[part.family], "UNITS", {})
     for key, value, unit, title in (
         ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "LUT6, where small tables share one"),
         ("ff", total.ff, "FF", "Flip-flops"), ("dsp", total.dsp, "DSP", "DSP slices"),
@@ -95,6 +98,7 @@ def _measure(job: Job, report: "Report", part: "Part") -> None:
         ("dsp_percent", 100 * total.dsp / part.dsp, "%", "DSP slices, share of the part"),
     ):  # fmt: skip
         if value is not None:
+            unit, title = others.get(key, (unit, title))  # noqa: PLW2901 - a family may have cells of its own
             job.measure(key, value, unit, kind="mapped", direction="lower", source=report.tool, part=name, title=title)
 
 

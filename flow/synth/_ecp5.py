@@ -26,6 +26,12 @@ PRIMITIVES: tuple[Row, ...] = (
     (r"MULT18X18D", lambda n, m: Counts(dsp=n)),
     (r"DP16KD|PDPW16KD", lambda n, m: Counts(bram=n)),
 )
+UNITS = {
+    "lut": ("LUT4", "Look-up tables of 4 inputs, those of carry chains too"),
+    "carry": ("CCU2C", "Carry primitives of 2 bits"),
+    "dsp": ("MULT18X18D", "Multipliers of 18 x 18 bits"),
+    "bram": ("DP16KD", "Block RAMs of 18 kbit"),
+}
 PACKAGES = {"bg256": "CABGA256", "bg381": "CABGA381", "bg554": "CABGA554", "bg756": "CABGA756", "mg285": "CSFBGA285", "tg144": "TQFP144"}
 _SMALL, _MIDDLE = ("CABGA381", "CABGA256", "CSFBGA285"), ("CABGA554", "CABGA381", "CABGA256", "CSFBGA285")
 SOLD: dict[str, tuple[str, ...]] = {"12": _SMALL, "25": _SMALL, "45": _MIDDLE, "85": ("CABGA756", "CABGA554", "CABGA381", "CSFBGA285")}

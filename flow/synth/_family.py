@@ -20,7 +20,8 @@ class Family(Protocol):
         SIM_LIBRARY: files of Yosys that simulate the cells.
         PRIMITIVES: pattern of names of cells, and what n of them count as.
 
-    It may also have ``refine(counts, module, family) -> Counts``, which adds what only the connections of a netlist tell.
+    It may also have ``UNITS``, units and titles by id of resources that are not Xilinx's, and ``refine(counts, module, family) -> Counts``,
+    which adds what only the connections of a netlist tell.
     """
 
     @property
