@@ -80,6 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     matrix.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="rows at the same time (default: number of cores)")
     matrix.add_argument("--output", metavar="DIR", default="docs", help="folder of layers.md and layers.json (default: docs)")
 
+    reports = _add(
+        commands, "read-report", "say what the reports of Vivado HLS, Vitis HLS and Vivado say", "hlscape read-report my_hls4ml_project"
+    )
+    reports.add_argument("path", metavar="PATH", help="the folder of an hls4ml project, any folder with reports, or one report")
+
     _add(commands, "doctor", "tell which tools and packages are there", "hlscape doctor")
 
     listing = _add(commands, "list", "list what can be chosen", "hlscape list regularizers")
@@ -118,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _stopping():
             from flow import commands
 
-            return int(getattr(commands, f"command_{args.command}")(args))
+            return int(getattr(commands, f"command_{args.command.replace('-', '_')}")(args))
     except FlowError as error:
         say(f"hlscape {args.command}: {error}")
     except KeyboardInterrupt:

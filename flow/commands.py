@@ -21,6 +21,7 @@ from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
 from flow.stages import KNOWN, all_stages, load_stage
 from flow.terminal import Progress
+from flow.vendor.read_report import command_read_report  # noqa: F401  (found by its name)
 
 REPORTS, PROJECTS = Path("reports"), Path("hls_projects")
 GROUPS = {

@@ -8,7 +8,9 @@ Each takes a file and returns a frozen dataclass whose fields name their units; 
 from flow.vendor.reports.cosim import Cosim, CosimRun, read_cosim
 from flow.vendor.reports.csynth import Csynth, Resources, read_csynth
 from flow.vendor.reports.export import Export, read_export
+from flow.vendor.reports.figures import Figure
 from flow.vendor.reports.power import Power, read_power
+from flow.vendor.reports.project import Project, read_project
 from flow.vendor.reports.timing import Timing, read_timing
 from flow.vendor.reports.utilization import Site, Utilization, read_utilization
 
@@ -17,7 +19,9 @@ __all__ = [
     "CosimRun",
     "Csynth",
     "Export",
+    "Figure",
     "Power",
+    "Project",
     "Resources",
     "Site",
     "Timing",
@@ -26,6 +30,7 @@ __all__ = [
     "read_csynth",
     "read_export",
     "read_power",
+    "read_project",
     "read_timing",
     "read_utilization",
 ]

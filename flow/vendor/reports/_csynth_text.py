@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flow.core.errors import InvalidInput
-from flow.vendor.reports._source import cut_off, lines_of, whole_lines
+from flow.vendor.reports._source import cut_off, lines_of, printable, whole_lines
 from flow.vendor.reports._tables import Row, Table, decimal, share, tables, whole
 from flow.vendor.reports.csynth import Csynth, Resources
 
@@ -21,7 +21,7 @@ def _facts(text: str) -> dict[str, str]:
     facts: dict[str, str] = {}
     for line in whole_lines(text):
         key, colon, value = line.strip().partition(":")
-        if colon and key.startswith("* ") and value.strip():
+        if colon and key.startswith("* ") and printable(value.strip()):
             facts.setdefault(key[2:], value.strip())
     return facts
 
@@ -91,7 +91,7 @@ def read_module(path: Path, text: str) -> Csynth:
         InvalidInput: it is cut off or damaged.
     """
     lines, facts = lines_of(text), _facts(text)
-    titles = [title for line in lines if (title := _TITLE.fullmatch(line.strip()))]
+    titles = [title for line in lines if printable(line) and (title := _TITLE.fullmatch(line.strip()))]
     _one(path, [t[2] for t in titles])
     if not titles:
         raise cut_off(path, "the title with the name of the module is not whole")
@@ -121,7 +121,7 @@ def read_module(path: Path, text: str) -> Csynth:
         interval_max_cycles=latency[3],
         used=_resources(area.header[-1], rows["Total"]),
         available=_resources(area.header[-1], rows["Available"]),
-        calls=tuple(dict.fromkeys(row[1] for table in calls for row in table.body if len(row) > 1 and row[1])),
+        calls=tuple(dict.fromkeys(row[1] for table in calls for row in table.body if len(row) > 1 and printable(row[1]))),
     )
 
 
@@ -134,7 +134,7 @@ def read_summary(path: Path, text: str) -> Csynth:
         InvalidInput: it is cut off or damaged.
     """
     lines, facts = lines_of(text), _facts(text)
-    titles = [found[1] for line in lines if (found := _SUMMARY.fullmatch(line.strip()))]
+    titles = [found[1] for line in lines if printable(line) and (found := _SUMMARY.fullmatch(line.strip()))]
     _one(path, titles)
     if not titles:
         raise cut_off(path, "the title with the name of the top is not whole")

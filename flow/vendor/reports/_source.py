@@ -59,6 +59,11 @@ def read_text(path: Path) -> str:
     return data.decode("utf-8-sig", errors="replace")
 
 
+def printable(text: str | None) -> str | None:
+    """Return a name that may be shown; None for an empty one, and for control characters, which would reach the terminal."""
+    return text if text and text.isprintable() else None
+
+
 def lines_of(text: str) -> list[str]:
     """Return the lines; only line feeds end them, so that nothing else in a damaged file looks like an end."""
     return [line.rstrip("\r") for line in text.split("\n")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flow.vendor.reports._source import cut_off
+from flow.vendor.reports._source import cut_off, printable
 
 _VERSION = re.compile(r"Vivado v\.([0-9]{4}\.[0-9]+(?:\.[0-9]+)?)\b")
 _ENTRY = re.compile(r"[0-9]+(\.[0-9]+)*\.? [A-Za-z].{0,100}")
@@ -43,7 +43,7 @@ def read_head(lines: Sequence[str]) -> Head:
         if colon and key.startswith("| "):
             values.setdefault(key[2:].strip(), value.strip().rstrip("|").strip())
     version = _VERSION.search(values.get("Tool Version", ""))
-    return Head(version[1] if version else None, *(values.get(key) or None for key in ("Design", "Device", "Design State")))
+    return Head(version[1] if version else None, *(printable(values.get(key)) for key in ("Design", "Device", "Design State")))
 
 
 def provenance(path: Path, head: Head) -> Kind:

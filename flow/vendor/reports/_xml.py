@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from flow.core.errors import InvalidInput
-from flow.vendor.reports._source import cut_off, not_a_report, read_bytes
+from flow.vendor.reports._source import cut_off, not_a_report, printable, read_bytes
 
 DEEPEST = 64
 MOST_TEXT = 4096
@@ -27,14 +27,14 @@ class Elements:
             raise InvalidInput(f"{self.path}: elements are nested more than {DEEPEST} deep, which no report does.")
         self._stack.append(name)
         self._open.append([])
-        self.attributes.setdefault("/".join(self._stack), attributes)
+        self.attributes.setdefault("/".join(self._stack), {k: v for k, v in attributes.items() if printable(v)})
 
     def _characters(self, data: str) -> None:
         if self._open and len(self._open[-1]) < MOST_TEXT:
             self._open[-1].append(data)
 
     def _end(self, _: str) -> None:
-        self.text.setdefault("/".join(self._stack), "".join(self._open.pop()).strip())
+        self.text.setdefault("/".join(self._stack), printable("".join(self._open.pop()).strip()) or "")
         self._stack.pop()
 
     def _refuse(self, *_: object) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow.vendor.reports._source import cut_off, lines_of, not_a_report, read_text
+from flow.vendor.reports._source import cut_off, lines_of, not_a_report, printable, read_text
 from flow.vendor.reports._tables import Row, cells, whole
 
 _NOT_RUN = "NA"
@@ -85,7 +85,7 @@ def _runs(path: Path, lines: list[str]) -> list[CosimRun]:
         if line == rule and rows:
             return [CosimRun(row[0], row[1], *(whole(cell) for cell in row[2:9])) for row in rows]
         row = cells(line)
-        if len(row) != len(header) or not row[0] or not row[1]:
+        if len(row) != len(header) or not printable(row[0]) or not printable(row[1]):
             break
         rows.append(row)
     raise cut_off(path, "the table of results is not whole")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from flow.vendor.reports._source import cut_off, not_a_report, read_text, whole_lines
+from flow.vendor.reports._source import cut_off, not_a_report, printable, read_text, whole_lines
 from flow.vendor.reports._tables import decimal, whole
 from flow.vendor.reports.csynth import Resources
 
@@ -74,7 +74,7 @@ def read_export(path: Path) -> Export:
         kind="routed" if routed else "mapped",
         tool=tool[1] if tool else None,
         version=tool[2] if tool else None,
-        part=values.get("Device target") or None,
+        part=printable(values.get("Device target")),
         used=Resources(whole(values.get("LUT")), whole(values.get("FF")), whole(values.get("DSP")), bram, uram),
         srl=whole(values.get("SRL")),
         clock_required_ns=decimal(values.get("CP required")),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow.vendor.reports._source import cut_off, lines_of, not_a_report, read_text
+from flow.vendor.reports._source import cut_off, lines_of, not_a_report, printable, read_text
 from flow.vendor.reports._tables import decimal, tables
 from flow.vendor.reports._vivado import Kind, check_contents, provenance, read_head
 
@@ -69,5 +69,5 @@ def read_power(path: Path) -> Power:
         decimal(values.get(_TOTAL)),
         decimal(values.get("Dynamic (W)")),
         decimal(values.get("Device Static (W)")),
-        values.get("Confidence Level") or None,
+        printable(values.get("Confidence Level")),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from flow.core.errors import InvalidInput
-from flow.vendor.reports._source import cut_off, lines_of, not_a_report, read_text
+from flow.vendor.reports._source import cut_off, lines_of, not_a_report, printable, read_text
 from flow.vendor.reports._tables import Row, Table, decimal, tables, whole
 from flow.vendor.reports._vivado import Kind, check_contents, provenance, read_head
 
@@ -161,7 +161,7 @@ def _from_hierarchy(path: Path, lines: Sequence[str], top: str, counts: dict[str
         provenance(path, head),
         head.tool,
         head.version,
-        head.design or top or None,
+        head.design or printable(top),
         head.device,
         head.state,
         counts.get("Total LUTs"),
