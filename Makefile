@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 MODEL  ?= econ_t
 BACKEND ?= open
+PART   ?=
 POINT  ?= models/$(MODEL)/point.toml
 STUDY  ?= models/$(MODEL)/study.toml
 LAUNCHER ?= $(HLSCAPE_LAUNCHER)
@@ -15,8 +16,9 @@ EXTRAS := jets
 MODEL_READY := $(READY) $(patsubst %,$(VENV)/.ready-%,$(filter $(EXTRAS),$(MODEL)))
 # Words for the vendor tools: docker, docker:IMAGE, "srun -c 4 --mem 32G"; see flow/core/launcher.py.
 export HLSCAPE_LAUNCHER := $(LAUNCHER)
-RUN    = $(VENV)/bin/hlscape run $(POINT) --set hardware.backend=$(BACKEND) $(SET)
-STAGES := data pretrain train export convert csim rtl rtlsim landscape robustness
+OPTIONS = --set hardware.backend=$(BACKEND) $(if $(PART),--set hardware.part=$(PART)) $(SET)
+RUN    = $(VENV)/bin/hlscape run $(POINT) $(OPTIONS)
+STAGES := data pretrain train export convert csim rtl rtlsim route landscape robustness
 
 .PHONY: help setup synth demo report matrix test bench lint dockercheck clean $(STAGES)
 
@@ -30,7 +32,7 @@ help:
 	@echo 'make report       the report of the study from finished results'
 	@echo 'make matrix       measures which layers can be deployed bit for bit: docs/layers.md'
 	@echo 'make dockercheck  the steps of the Dockerfile, without an engine; needs root, debootstrap and the package indexes'
-	@echo 'variables         MODEL=econ_t BACKEND=open POINT=file.toml SET="--set network.weight_bits=4" JOBS=2 VENV=.venv PYTHON=python3'
+	@echo 'variables         MODEL=econ_t BACKEND=open PART=lfe5u-85f POINT=file.toml SET="--set network.weight_bits=4" JOBS=2 VENV=.venv PYTHON=python3'
 	@echo '                  LAUNCHER=docker, or LAUNCHER="srun -c 4 --mem 32G": where the vendor tools of BACKEND=vitis run'
 
 setup: $(READY)
@@ -54,10 +56,10 @@ $(STAGES): $(MODEL_READY)
 	$(RUN) --until $@
 
 demo: $(MODEL_READY)
-	$(VENV)/bin/hlscape sweep $(STUDY) -j $(JOBS) --set hardware.backend=$(BACKEND) $(SET)
+	$(VENV)/bin/hlscape sweep $(STUDY) -j $(JOBS) $(OPTIONS)
 
 report: $(READY)
-	$(VENV)/bin/hlscape report $(STUDY) --set hardware.backend=$(BACKEND) $(SET)
+	$(VENV)/bin/hlscape report $(STUDY) $(OPTIONS)
 
 matrix: $(READY)
 	$(VENV)/bin/hlscape matrix -j $(JOBS)
