@@ -77,14 +77,22 @@ def _version(tool: Tool) -> str:
     return tool.read_version()
 
 
-def _dump(value: object) -> object:
-    """Return a configuration value as JSON, without the fields that are kept out of keys (paths)."""
-    if not isinstance(value, BaseModel):
-        return value
-    skip = {
-        n for n, f in type(value).model_fields.items() if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("key") is False
-    }
-    return value.model_dump(mode="json", exclude=skip)
+def _kept_out(table: object) -> set[str]:
+    """Name the fields of a table that are kept out of keys, because no result depends on them (paths, limits)."""
+    fields = type(table).model_fields.items() if isinstance(table, BaseModel) else ()
+    return {n for n, f in fields if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("key") is False}
+
+
+def _config(stage: Stage, point: "DesignPoint") -> dict[str, object]:
+    """Return the declared configuration of a stage as JSON, as far as it enters its key."""
+    document: dict[str, object] = {}
+    for name in stage.config:
+        above, _, last = name.rpartition(".")
+        table = attrgetter(above)(point) if above else point
+        value = getattr(table, last)
+        if last not in _kept_out(table):
+            document[name] = value.model_dump(mode="json", exclude=_kept_out(value)) if isinstance(value, BaseModel) else value
+    return document
 
 
 def key_document(stage: Stage, point: "DesignPoint", inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def key_document(stage: Stage, point: "DesignPoint", inputs: Mapping[str, str]) 
     return {
         "stage": stage.id,
         "format": FORMAT,
-        "config": {name: _dump(attrgetter(name)(point)) for name in stage.config},
+        "config": _config(stage, point),
         "inputs": dict(inputs),
         "code": artifact.code_digests(Path(stage.run.__code__.co_filename)),
         "sources": {label: artifact.source_digest(path) for label, path in stage.sources(point).items()},

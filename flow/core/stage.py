@@ -145,12 +145,12 @@ class Job:
         self, tool: programs.Tool, args: list[str], *, cwd: Path, timeout: float = 3600, memory: int | None = None,
         watch: "Watch | None" = None,
     ) -> str:  # fmt: skip
-        """Run a declared program; see `flow.core.tool.run`.
+        """Run a declared program, or one of several of which one is declared; see `flow.core.tool.run`.
 
         Raises:
             Undeclared: the stage does not declare the program.
         """
-        if tool.name not in {t.name for t in self.stage.tools}:
+        if tool.name not in {t.name for one in self.stage.tools for t in (one, *getattr(one, "programs", ()))}:
             raise Undeclared(f"stage {self.stage.id} runs {tool.name} but does not declare it in `tools`")
         return programs.run(tool, args, cwd=cwd, log=self.log, timeout=timeout, memory=memory, watch=watch, replay=self.replay)
 

@@ -1,10 +1,11 @@
 """QONNX file -> hls4ml project for Vitis HLS, and hls4ml's optimized graph as plain data."""
 
+import copy
 import json
 import math
 import re
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -19,16 +20,33 @@ from qonnx.util.cleanup import cleanup_model
 from flow.core.errors import FlowError, InvalidInput
 from flow.core.plugins import load, names
 from flow.gate import channels_last
+from flow.hls import adder_trees
 from flow.hls.channels_last import to_channels_last
 from flow.hls.settings import QUANTIZERS, attributes, complete, quantizer_type, settings
 from flow.rtl.graph import Graph, from_hls4ml
 
 Io = Literal["parallel", "stream"]
+Strategy = Literal["latency", "resource", "distributed_arithmetic"]
 UNKNOWN = "fixed<40,20>"  # where hls4ml loses a type, of a constant that it merges with another; wide, so that nothing is rounded
 STAMP = "hlscape"  # hls4ml draws a random one, which would make equal projects differ
 
 
-def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io: Io, log: TextIO) -> Graph:
+@dataclass(frozen=True)
+class Hls:
+    """What high-level synthesis is asked for; it changes the C++ but not one value that the network computes.
+
+    Attributes:
+        strategy: of hls4ml.
+        reuse_factor: how often one multiplier is used for a sample; hls4ml may take another one for a layer.
+        clock_uncertainty: share of the clock period that is left free, in percent.
+    """
+
+    strategy: Strategy = "latency"
+    reuse_factor: int = 1
+    clock_uncertainty: float = 27.0
+
+
+def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io: Io, log: TextIO, hls: Hls = Hls()) -> Graph:
     """Write the hls4ml project of a network (Vitis back end) to `folder`.
 
     Args:
@@ -39,6 +57,7 @@ def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io
         clock_ns: clock period.
         io: ``parallel`` takes all words of a sample at once and unrolls everything, ``stream`` takes them pixel by pixel.
         log: for the words of the libraries.
+        hls: strategy, reuse factor, uncertainty of the clock.
 
     Returns:
         The optimized graph with its exact types.
@@ -46,11 +65,13 @@ def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io
     Raises:
         InvalidInput: hls4ml cannot convert the network.
     """
-    with redirect_stdout(log), redirect_stderr(log):
+    with redirect_stdout(log), redirect_stderr(log), adder_trees.repaired():
         try:
             graph = _prepare(qonnx, io, log)
-            model = _build(graph, folder, name, part, clock_ns, io)
-            lowered = from_hls4ml(model)
+            plain = _build(copy.deepcopy(graph), folder, name, part, clock_ns, io, Hls(clock_uncertainty=hls.clock_uncertainty))
+            lowered = from_hls4ml(plain)  # other strategies permute the weights, or have none
+            same = (hls.strategy, hls.reuse_factor) == (Hls.strategy, Hls.reuse_factor)
+            model = plain if same else _build(graph, folder, name, part, clock_ns, io, hls)
             model.write()
         except FlowError:
             raise
@@ -59,7 +80,9 @@ def convert(qonnx: Path, folder: Path, name: str, part: str, clock_ns: float, io
                 f"hls4ml cannot convert {qonnx.name}: {type(error).__name__}: {error}. The log of the stage has the details."
             ) from error
     _finish(folder, name, str(model.config.config["Stamp"]))
-    _describe(folder, name, io, lowered)
+    sizes = {row["name"]: row for row in map(taken, plain.get_layers())}  # adder trees have no weights
+    rows = [{**sizes.get(row["name"], {}), **row} for row in map(taken, model.get_layers()) if row["kind"] != "Input"]
+    _describe(folder, name, io, lowered, rows)
     return lowered
 
 
@@ -86,7 +109,7 @@ def _prepare(qonnx: Path, io: Io, log: TextIO) -> ModelWrapper:
     return graph.transform(RemoveUnusedNodes()).transform(RemoveUnusedTensors())
 
 
-def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: float, io: Io) -> Any:  # noqa: ANN401 - hls4ml has no types
+def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: float, io: Io, hls: Hls) -> Any:  # noqa: ANN401 - no types
     config = hls4ml.utils.config_from_onnx_model(graph, granularity="name", backend="Vitis", default_precision=UNKNOWN)
     layers, source = config["LayerName"], graph.graph.input[0].name
     first = graph.find_consumer(source)
@@ -94,6 +117,11 @@ def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: fl
     layers[source] = {"Precision": {"result": str(replace(port, rounding="TRN", saturation="WRAP"))}}
     for node in graph.graph.node:
         layers.get(node.name, {}).update(settings(graph, node))
+    config["Model"] |= {"Strategy": hls.strategy, "ReuseFactor": hls.reuse_factor}
+    if hls.strategy != "latency":  # which is all that hls4ml has for these
+        config["LayerType"] = {f"DepthwiseConv{n}D": {"Strategy": "latency"} for n in (1, 2)}
+    for table in layers.values():  # they would come first
+        table.pop("Strategy", None), table.pop("ReuseFactor", None)
     model = hls4ml.converters.convert_from_onnx_model(
         graph,
         output_dir=str(folder),
@@ -103,6 +131,7 @@ def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: fl
         hls_config=config,
         part=part,
         clock_period=clock_ns,
+        clock_uncertainty=f"{hls.clock_uncertainty:g}%",
     )
     model.config.trace_output = True
     for layer in model.get_layers():
@@ -124,10 +153,33 @@ def _finish(folder: Path, name: str, stamp: str) -> None:
         archive.unlink()
 
 
-def _describe(folder: Path, name: str, io: Io, graph: Graph) -> None:
-    """Write what the C-simulation needs to know."""
+def taken(layer: Any) -> dict[str, Any]:  # noqa: ANN401 - hls4ml has no types
+    """Return what hls4ml took for one layer of its model.
+
+    Returns:
+        ``name``, ``kind``, ``strategy``, ``reuse_factor``; ``words`` of its output; and, if it multiplies, ``products`` for one
+        position of the image, and ``positions`` that are computed side by side.
+    """
+    row = {"name": layer.name, "kind": layer.class_name, "strategy": str(layer.get_attr("strategy", "")).lower()}
+    row |= {"reuse_factor": int(layer.get_attr("reuse_factor") or 1), "words": math.prod(map(int, layer.get_output_variable().shape))}
+    if "weight" not in layer.weights:
+        return row
+    places = math.prod(int(layer.get_attr(key, 1)) for key in ("out_height", "out_width"))
+    size = int(np.size(layer.weights["weight"].data))
+    return row | {"products": size, "positions": places // int(layer.get_attr("n_partitions", places) or places)}
+
+
+def _describe(folder: Path, name: str, io: Io, graph: Graph, rows: list[dict[str, Any]]) -> None:
+    """Write what the C-simulation and the stages of synthesis need to know."""
     sizes = {layer.name: math.prod(layer.shape) for layer in graph.layers if layer.kind != "Input"}
-    info = {"top": name, "io": io, "inputs": math.prod(graph.port.shape), "outputs": math.prod(graph.output.shape), "layers": sizes}
+    info = {
+        "top": name,
+        "io": io,
+        "inputs": math.prod(graph.port.shape),
+        "outputs": math.prod(graph.output.shape),
+        "layers": sizes,
+        "hls": rows,
+    }
     (folder / "hlscape.json").write_text(json.dumps(info, indent=1) + "\n")
 
 

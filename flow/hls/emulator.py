@@ -18,6 +18,16 @@ TAKEN = """and asm auto bool break case catch char class const continue default 
 float for friend goto if inline int long mutable namespace new not or private protected public register return short signed sizeof static
 struct switch template this throw true try typedef typename union unsigned using virtual void volatile while xor hls nnet std"""
 
+# A list of fixed-point numbers is a constructor call each, which takes the compiler minutes; a loop over doubles is done at once.
+WEIGHTS = re.compile(r"#else\n(?P<type>\w+) (?P<name>\w+)\[(?P<size>\d+)\] = (?P<values>\{[-+0-9.eE, \n]*\});")
+LOADED = """#else
+static const double \\g<name>_values[\\g<size>] = \\g<values>;
+\\g<type> \\g<name>[\\g<size>];
+static const bool \\g<name>_loaded = [] {
+    for (unsigned i = 0; i < \\g<size>; i++) \\g<name>[i] = \\g<name>_values[i];
+    return true;
+}();"""
+
 HEADER = """// Bit-exact emulator of a network as it is in the FPGA. No HLS header is needed to use it; see README.md.
 #ifndef @GUARD@_EMULATOR_H
 #define @GUARD@_EMULATOR_H
@@ -176,6 +186,8 @@ def write(project: Path, folder: Path, name: str) -> str:
     }
     folder.mkdir(parents=True)
     shutil.copytree(project / "firmware", folder / "firmware", ignore=shutil.ignore_patterns("*.txt"))
+    for header in (folder / "firmware" / "weights").glob("*.h"):
+        header.write_text(WEIGHTS.sub(LOADED, header.read_text()))
     files = {f"{space}.h": HEADER, "emulator.cpp": SOURCE, "check.cpp": CHECK, "Makefile": MAKEFILE, "README.md": README}
     for file, text in files.items():
         (folder / file).write_text(_fill(text, values))

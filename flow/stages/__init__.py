@@ -15,8 +15,9 @@ TRAINING = ("data", "pretrain", "train", "export")
 SOFTWARE = ("convert", "csim")
 SCORES = ("landscape", "robustness")
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
+VENDOR = ("csynth", "cosim", "vsynth")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "route", *SCORES)
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "route", "estimate", *VENDOR, *SCORES)
 
 
 def load_stage(name: str) -> Stage:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from flow.core.plugins import names
 from flow.core.stage import Job, Stage
+from flow.hls import adder_trees
 from flow.model import project_name
 from flow.stages._measuring import plugin_files
 
@@ -13,20 +14,31 @@ if TYPE_CHECKING:
 
 
 def sources(point: "DesignPoint") -> dict[str, Path]:
-    """Return every repair."""
-    return plugin_files("quant.repairs", names("quant.repairs"))
+    """Return every repair, and what makes adder trees if the point asks for them."""
+    return plugin_files("quant.repairs", names("quant.repairs")) | adder_trees.source(point.hardware.strategy)
+
+
+def check(point: "DesignPoint") -> None:
+    """Refuse a strategy that cannot work.
+
+    Raises:
+        ConfigError: adder trees with a reuse factor.
+        ToolNotFound: da4ml, which makes them, is missing.
+    """
+    adder_trees.check(point.hardware.strategy, point.hardware.reuse_factor)
 
 
 def run(job: Job) -> None:
     """Convert, and add what a person needs to run the project with Vitis."""
     from flow import gate
-    from flow.hls.convert import convert, write_testbench_data
+    from flow.hls.convert import Hls, convert, write_testbench_data
 
-    point = job.point
+    point, hardware = job.point, job.point.hardware
+    hls = Hls(hardware.strategy, hardware.reuse_factor, hardware.clock_uncertainty)
     name = project_name(point.model)
     folder = job.output("project")
     with job.log.open("a") as log:
-        graph = convert(job.input("qonnx"), folder, name, point.hardware.part, point.hardware.clock_ns, point.hardware.io, log)
+        graph = convert(job.input("qonnx"), folder, name, hardware.part, hardware.clock_ns, hardware.io, log, hls)
     graph.save(job.output("lowered"))
     x, y = gate.read_vectors(job.input("vectors"))
     write_testbench_data(folder, x[:64], y[:64])
@@ -34,5 +46,6 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "convert", run, reads=("qonnx", "vectors"), writes=("project", "lowered"),
-    config=("model", "hardware.part", "hardware.clock_ns", "hardware.io"), packages=("hls4ml", "qonnx"), sources=sources, seconds=8,
+    config=("model", *(f"hardware.{key}" for key in ("part", "clock_ns", "io", "strategy", "reuse_factor", "clock_uncertainty"))),
+    packages=("hls4ml", "qonnx"), sources=sources, check=check, seconds=8,
 )  # fmt: skip
