@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from flow.core.container import Container
 from flow.core.errors import ConfigError, ToolNotFound
+from flow.core.process import kill_tree
 
 if TYPE_CHECKING:
     from flow.core.tool import Tool
@@ -33,7 +34,10 @@ VARIABLE = "HLSCAPE_LAUNCHER"
 GRACE = 10.0  # seconds; a client passes SIGTERM on to its job, SIGKILL it cannot
 WAIT = 3600.0  # seconds that a program may need to tell its version, because it may have to queue for it
 STOP = 30.0  # seconds; of a command that removes a container or a job
+NOT_STARTED = (125, 126, 127)  # of `docker run`: its own error; the program cannot be started; it, or a library of it, is not there
 CANCEL = {"srun": ("scancel", "--name"), "bsub": ("bkill", "-J")}  # both clients call the name of a job -J
+
+_TOLD: dict[tuple[str, ...], str] = {}  # what programs printed for their version: in a batch system each question is a job
 
 
 @dataclass(frozen=True)
@@ -50,25 +54,25 @@ class Launch:
     grace: float = 0.0
     stop: tuple[str, ...] = ()
 
+    def refused(self, code: int) -> bool:
+        """Tell whether an exit code means that the program was not started in its container, so that it says nothing about the run."""
+        return bool(self.argv) and self.argv[0] == "docker" and code in NOT_STARTED
+
     def end(self, process: "subprocess.Popen[str]") -> None:
         """Kill a process with its children, and what it left elsewhere. May be called again, and when it ended by itself."""
         alone = process.poll() is not None and process.returncode >= 0
         try:
             if self.grace and process.poll() is None:
-                _signal(process, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
                 until = time.monotonic() + self.grace
                 while process.poll() is None and time.monotonic() < until:
                     time.sleep(0.05)
         finally:  # also when a second Ctrl-C ends the wait
-            _signal(process, signal.SIGKILL)
+            kill_tree(process)
             if self.stop and not alone:
                 with suppress(OSError, subprocess.TimeoutExpired):
                     subprocess.run(self.stop, stdin=subprocess.DEVNULL, capture_output=True, timeout=STOP, check=False)
-
-
-def _signal(process: "subprocess.Popen[str]", number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
 
 
 def words() -> list[str]:
@@ -163,6 +167,9 @@ def tell_version(tool: "Tool", command: Sequence[str]) -> str:
     Raises:
         ToolNotFound: the launcher, the container engine, the image or the tool is missing, or it ended without a version.
     """
+    key = (*words(), "", *command)
+    if key in _TOLD:
+        return _TOLD[key]
     started = launch(command, tool.env, None)
     process = subprocess.Popen(
         started.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -174,7 +181,9 @@ def tell_version(tool: "Tool", command: Sequence[str]) -> str:
         raise ToolNotFound(f"{tool.name} did not tell its version within {WAIT:.0f} s with {VARIABLE}={shlex.join(words())}.") from None
     finally:
         started.end(process)
-    if process.returncode != 0 and not re.search(tool.version, text):
+    if re.search(tool.version, text):
+        _TOLD[key] = text
+    elif process.returncode != 0:
         last = (text.strip().splitlines() or ["it printed nothing"])[-1]
         where = f"{command[0]} with {VARIABLE}={shlex.join(words())}"
         raise ToolNotFound(f"{tool.name} cannot be started as {where} (code {process.returncode}): {last}. {tool.hint}")

@@ -216,6 +216,8 @@ def run(
                 process.stdout.close()
     if not passed and process.returncode == 0:
         return "".join(lines)
+    if not passed and started.refused(process.returncode):
+        raise ToolNotFound(f"{tool.name} was not started. {started.argv[0]} says:\n{''.join(lines[-12:]).strip()}\n{tool.hint}")
     raise _failure(tool.name, passed, process.returncode, Limits(timeout, memory), cwd, lines)
 
 

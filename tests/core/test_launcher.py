@@ -46,10 +46,12 @@ def place(tmp_path, monkeypatch):
     for name in ("FAKE_DOCKER", "FAKE_BATCH", "XILINXD_LICENSE_FILE", "LM_LICENSE_FILE", launcher.VARIABLE):
         monkeypatch.delenv(name, raising=False)
     container._inspect.cache_clear()
+    launcher._TOLD.clear()
     work = tmp_path / "store/tmp/csynth-0123/work/project"
     work.mkdir(parents=True)
     yield tmp_path
     container._inspect.cache_clear()
+    launcher._TOLD.clear()
 
 
 SYNTH = Tool("synth", (("synth",),), "Install it.", ("-version",), r"synth v(\d{4}\.\d)", launched=True)
@@ -142,6 +144,8 @@ def test_docker_runs_the_tool(place, monkeypatch):
 def test_docker_version(place, monkeypatch):
     monkeypatch.setenv(launcher.VARIABLE, "docker")
     assert SYNTH.read_version() == "2023.2"
+    assert SYNTH.read_version() == "2023.2"
+    assert [call[0] for call in calls(place)] == ["image", "run"], "it is asked once"
     monkeypatch.setenv("HLSCAPE_SYNTH", str(place / "Xilinx/Vivado/2022.1/bin/synth"))
     assert SYNTH.argv() == [str(place / "Xilinx/Vivado/2022.1/bin/synth")]
     (place / "Xilinx/Vivado/2022.1/bin/synth").write_text("#!/bin/sh\necho no number\n")
@@ -230,6 +234,17 @@ def test_docker_does_not_work(place, monkeypatch, mode, words):
     monkeypatch.setenv("FAKE_DOCKER", "")
     with pytest.raises(ToolFailed, match="code 3"):
         go(place, "code")
+
+
+def test_container_that_does_not_start_is_no_failure_of_the_run(place, monkeypatch):
+    monkeypatch.setenv(launcher.VARIABLE, "docker --no-such-option")
+    with pytest.raises(ToolNotFound, match=r"synth was not started. docker says:\nunknown flag: --no-such-option\nInstall it"):
+        go(place, "code")
+    monkeypatch.setenv(launcher.VARIABLE, "docker")
+    for code in (126, 127):
+        (place / "Xilinx/Vivado/2023.2/bin/synth").write_text(f"#!/bin/sh\necho libX11.so.6 is missing; exit {code}\n")
+        with pytest.raises(ToolNotFound, match="libX11"):
+            go(place, "x")
 
 
 def test_no_docker(place, monkeypatch):
@@ -346,6 +361,7 @@ def test_batch_runs_the_tool(place, monkeypatch, words):
     with pytest.raises(ToolFailed, match="code 3"):
         go(place, "code")
     monkeypatch.setenv("FAKE_BATCH", "refused")
+    launcher._TOLD.clear()
     with pytest.raises(ToolNotFound, match=r"Invalid partition name.*Install it"):
         SYNTH.read_version()
 
