@@ -185,6 +185,8 @@ class _Reader:
             if found[2] is None:
                 return tuple(range(first, first + width))
             high, low = int(found[2]), int(found[3] or found[2])
+            if not lowest <= low <= high < lowest + width:
+                raise InvalidInput(f"netlist {self.file}: wire {name} has no bits [{high}:{low}].")
             return tuple(range(first + low - lowest, first + high - lowest + 1))
         return self._constant(int(found[4]), DIGITS[found[5]], found[6])
 
