@@ -122,6 +122,8 @@ def readme(folder: Path, result: PointResult, space: str) -> str:
     """
     there = {name for name in (*COPIED, *MADE) if (folder / name).exists()}
     hardware = result.config.get("hardware", {})
+    wrapped = (folder / "verilog" / "axis").is_dir()
+    axis = f"\n  {'`verilog/axis/` is' if wrapped else '`hardware.axi_stream = true` adds'} an AXI-Stream wrapper."
     parts = [
         f"# {result.name}: a network as hardware",
         f"Made by `{result.reproduce}`, which also makes this folder again. Target: part `{hardware.get('part', '?')}`, clock period "
@@ -130,7 +132,7 @@ def readme(folder: Path, result: PointResult, space: str) -> str:
         "## Figures\n\n" + _figures(result),
         "## Is it exact?\n\n" + _gate(result),
         "## Ports and numbers\n\n" + _ports(folder),
-        "## What is here\n\n" + "\n".join(text.format(space=space) for name, text in CONTENTS.items() if name in there),
+        "## What is here\n\n" + "\n".join(text.format(space=space, axis=axis) for name, text in CONTENTS.items() if name in there),
         "## What was not done\n\n" + _not_done(result, there),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()) + "." if result.versions else "",
     ]
@@ -199,8 +201,7 @@ CONTENTS: Mapping[str, str] = {
     ),
     "verilog": (
         "- `verilog/`: pipelined RTL with constraints (xdc, sdc, lpf), a self-checking testbench `tb/` for Icarus, Verilator or xsim, and\n"
-        "  `vivado_synth.tcl` for out-of-context synthesis, placement and routing. Its README has the commands. With\n"
-        "  `hardware.axi_stream = true` there is an AXI-Stream wrapper in `verilog/axis/`."
+        "  `vivado_synth.tcl` for out-of-context synthesis, placement and routing. Its README has the commands.{axis}"
     ),
     "synth.json": "- `synth.json`: resources by module.",
     "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",

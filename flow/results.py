@@ -18,7 +18,7 @@ from flow.core.state import Failure, State
 from flow.core.store import Store
 from flow.reporting.result import PointResult
 
-LEVELS = ("twin", "csim", "alkaid", "rtl", "netlist")
+LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim")
 CURVES = {"float": "float_history", "quantized": "history"}
 
 

@@ -130,7 +130,9 @@ def test_the_readme_has_figures_with_class_and_source(rtl, tmp_path):
     assert "Not run for this point: Vitis HLS, co-simulation." in words
     assert "Versions: yosys 0.70." in words
     assert "`emulator/`" not in words
-    assert "AXI" in words
+    assert "axi_stream = true" in words
+    (tmp_path / "verilog" / "axis").mkdir()
+    assert "`verilog/axis/` is an AXI-Stream wrapper" in project.readme(tmp_path, PointResult("p", "ok"), "p")
 
 
 def test_figures_of_an_inexact_point_are_withheld(rtl, tmp_path):
@@ -155,4 +157,4 @@ def test_points_without_figures_or_rtl_say_so(tmp_path):
 
 def test_a_manifest_of_the_rtl_is_what_the_readme_reads(rtl):
     assert Manifest.load(rtl[0] / "verilog" / "manifest.json") == rtl[1]
-    assert json.loads((rtl[0] / "verilog" / "manifest.json").read_text())["delay_model"].startswith("delay model 1 of UltraScale")
+    assert json.loads((rtl[0] / "verilog" / "manifest.json").read_text())["delay_model"].startswith("delay model 1, UltraScale -2")

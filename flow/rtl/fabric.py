@@ -1,7 +1,7 @@
 """How fast the logic of the FPGA families is: what the timing estimate is made of, and where each figure is from.
 
 Data sheets since UltraScale list no delays of look-up tables, so the figures are from timing reports that others published. *Assumed*
-figures are marked. Of Xilinx parts only two published routed paths were compared (within 7 %, see the tests), no network.
+figures are marked so. Of Xilinx parts only two published routed paths were compared (within 7 %, see the tests), no network.
 
 ECP5 was compared with nextpnr, which routed five two-layer perceptrons of 4 to 6 bits and 3 to 20 pipeline stages for
 lfe5u-85f-6: estimated 58.7, 90.4, 66.7, 60.1 and 106.0 MHz, routed 63.4, 89.1, 69.0, 62.1 and 111.0 MHz.
@@ -21,6 +21,7 @@ class Fabric:
 
     Attributes:
         name: of the family.
+        grade: speed grade.
         clock_to_q: register clock to output.
         setup: register set-up.
         uncertainty: jitter and skew of the clock.
@@ -36,6 +37,7 @@ class Fabric:
     """
 
     name: str
+    grade: str
     clock_to_q: float
     setup: float
     uncertainty: float
@@ -56,38 +58,34 @@ class Fabric:
 
     def describe(self) -> str:
         """Return words for the source of a metric."""
-        return f"delay model {VERSION} of {self.name}: {self.source}"
+        return f"delay model {VERSION}, {self.name} -{self.grade} ({self.source})"
 
-    def scaled(self, factor: float, name: str) -> "Fabric":
+    def scaled(self, factor: float, grade: str) -> "Fabric":
         """Return the same fabric in another speed grade."""
         times = ("clock_to_q", "setup", "lut", "add_in", "carry", "add_out", "net", "fan")
-        return replace(self, name=name, **{key: factor * getattr(self, key) for key in times})
+        return replace(self, grade=grade, **{key: factor * getattr(self, key) for key in times}) if factor != 1 else self
 
 
-LAKEROAD = "routed Vivado 2021.2 reports of xczu3eg-1 (github.com/gussmith23/lakeroad-evaluation)"
-FLOPOCO = "Vivado figures in FloPoCo"
+# Routed paths of xczu3eg-1 in Vivado 2021.2 (github.com/gussmith23/lakeroad-evaluation); the nets are fitted to them.
 _PLUS = Fabric(
-    "UltraScale+, speed grade -1", 0.096, 0.03, 0.05, 0.15, 6, 0.40, 0.0064, 8, 0.146, 0.27, 0.035,
-    f"{LAKEROAD}, nets fitted to them",
+    "UltraScale+", "1", 0.096, 0.03, 0.05, 0.15, 6, 0.40, 0.0064, 8, 0.146, 0.27, 0.035, "figures of routed xczu3eg-1"
 )  # fmt: skip
+# Published routed paths of xc7z020-1 (two SHA-256 cores), and the figures of FloPoCo for Zynq7000, which are from Vivado.
 _ARTIX = Fabric(
-    "7-series (Artix logic), speed grade -1", 0.456, 0.03, 0.10, 0.25, 6, 0.674, 0.0285, 4, 0.33, 0.55, 0.12,
-    f"published routed Vivado reports of xc7z020-1, and {FLOPOCO} (Zynq7000)",
+    "7-series (Artix logic)", "1", 0.456, 0.03, 0.10, 0.25, 6, 0.674, 0.0285, 4, 0.33, 0.55, 0.12, "figures of routed xc7z020-1"
 )  # fmt: skip
+# FloPoCo for Kintex7 -3, from Vivado, over 0.82; a published routed path has the same. Nets are assumed.
 _KINTEX = Fabric(
-    "7-series (Kintex logic), speed grade -1", 0.269, 0.03, 0.10, 0.11, 6, 0.36, 0.0145, 4, 0.18, 0.45, 0.10,
-    f"{FLOPOCO} (Kintex7, -3) scaled to -1, and a published routed report; nets assumed",
+    "7-series (Kintex logic)", "1", 0.269, 0.03, 0.10, 0.11, 6, 0.36, 0.0145, 4, 0.18, 0.45, 0.10, "figures in FloPoCo, nets assumed"
 )  # fmt: skip
-_ULTRA = replace(
-    _PLUS, name="UltraScale, speed grade -2",
-    source="look-up tables and nets as in a routed report of xcvu095-2 (github.com/optimsoc/optimsoc/issues/104), where they are as fast "
-    "as in UltraScale+ -1; carry chains and registers assumed so too",
-)  # fmt: skip
+# A routed path of xcvu095-2 (github.com/optimsoc/optimsoc/issues/104) has look-up tables (up to 0.174 ns) and nets (0.15 to 0.35 ns) as
+# UltraScale+ -1. That its carry chains and registers are as fast as there is assumed.
+_ULTRA = replace(_PLUS, name="UltraScale", grade="2", source="look-up tables and nets of routed xcvu095-2, the rest assumed")
+# Timing data base of nextpnr 0.11 (Project Trellis); nets as it routed the first network of the five above.
 _ECP5 = Fabric(
-    "ECP5, speed grade -6", 0.52, 0.0, 0.0, 0.24, 4, 0.45, 0.036, 2, 0.42, 0.90, 0.08,
-    "timing data base of nextpnr 0.11 (Project Trellis), nets as routed; period -1 to +8 % of five small networks that nextpnr routed",
-)  # fmt: skip
-_ECP5_GRADES = {"6": 1.0, "7": 0.9, "8": 0.82}
+    "ECP5", "6", 0.52, 0.0, 0.0, 0.24, 4, 0.45, 0.036, 2, 0.42, 0.90, 0.08, "figures of nextpnr 0.11, which routed five networks"
+)
+_ECP5_GRADES = {"6": 1.0, "7": 0.9, "8": 0.82}  # 7 and 8 are assumed
 # Pattern of the part, fabric, factor on its delays by speed grade. UltraScale+: 0.82 is xcvu3p-2 (FloPoCo, RapidWright) over xczu3eg-1.
 # 7-series: 0.82 is Kintex-7 -3 over -1. All other factors are assumed.
 _GRADES: tuple[tuple[str, Fabric, dict[str, float]], ...] = (
@@ -111,14 +109,12 @@ def fabric(part: str) -> Fabric:
     name = part.lower()
     if name.startswith("lfe5"):
         grade = next(iter(re.findall(r"-([678])", name)), "6")
-        return _ECP5.scaled(_ECP5_GRADES[grade], f"ECP5, speed grade -{grade}")
+        return _ECP5.scaled(_ECP5_GRADES[grade], grade)
     found = re.search(r"-([123])(lv)?", name)
     grade = "1" if not found or found[2] else found[1]
     for pattern, base, factors in _GRADES:
         if re.match(pattern, name):
-            factor = factors[grade]
-            family = base.name.partition(",")[0]
-            return base.scaled(factor, f"{family}, speed grade -{grade}") if factor != 1 else base
+            return base.scaled(factors[grade], grade)
     raise ConfigError(
         f"hardware.part = '{part}': there is no delay model of its family, so the pipeline depth cannot be chosen. "
         "Set hardware.logic_per_stage."
