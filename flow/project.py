@@ -14,7 +14,10 @@ from flow.rtl import templates
 from flow.rtl.ports import Manifest
 
 # What is copied as it is: name in the folder, and the artifact.
-COPIED = {"hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report", "route": "route"}
+COPIED = {
+    "hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report", "route": "route",
+    "csynth.json": "csynth_report", "vsynth.json": "vsynth_report", "vivado_reports": "vsynth_reports", "estimate.json": "estimate_report",
+}  # fmt: skip
 MADE = ("vectors", "emulator")
 MOST_VECTORS = 1024
 VENDOR = {"csynth": "Vitis HLS", "cosim": "co-simulation", "vsynth": "Vivado"}
@@ -205,6 +208,10 @@ CONTENTS: Mapping[str, str] = {
     ),
     "synth.json": "- `synth.json`: resources by module.",
     "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",
+    "csynth.json": "- `csynth.json`: what Vitis HLS reported.",
+    "vsynth.json": "- `vsynth.json`: what Vivado reported for the project of Vitis HLS.",
+    "vivado_reports": "- `vivado_reports/`: its reports as they are.",
+    "estimate.json": "- `estimate.json`: the fast estimate with its interval; nothing was synthesized for it.",
     "vectors": "- `vectors/`: golden vectors, and what lies where in them.",
     "emulator": (
         "- `emulator/`: the same bits as a C++ function `{space}::emulate` in a namespace of its own; `make -C emulator test` compares it\n"

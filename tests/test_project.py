@@ -65,6 +65,10 @@ def test_what_a_new_result_does_not_have_is_removed(flow, tmp_path):
     assert sorted(p.name for p in target.iterdir() if p.name != ".digest") == ["README.md", "model.onnx", "notes.txt"]
 
 
+def test_everything_that_is_copied_is_described():
+    assert set(project.CONTENTS) == {*project.COPIED, *project.MADE}
+
+
 @pytest.fixture(scope="module")
 def rtl(tmp_path_factory):
     """A folder with Verilog and vectors, and what the vectors are."""
