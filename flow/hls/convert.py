@@ -145,7 +145,9 @@ def _finish(folder: Path, name: str, stamp: str) -> None:
         text = file.read_text().replace(stamp, STAMP)
         file.write_text(re.sub(r"^OutputDir:.*$", "OutputDir: .", text, flags=re.M))
     bench = folder / f"{name}_test.cpp"
-    bench.write_text(bench.read_text().replace("bool trace_enabled = true", "bool trace_enabled = false"))  # it would write layer logs
+    text = bench.read_text().replace("bool trace_enabled = true", "bool trace_enabled = false")  # it would write layer logs
+    line = "std::ofstream fout(RESULTS_LOG);"
+    bench.write_text(text.replace(line, f"{line}\n    fout.precision(17); // every output word exactly"))
     # The line buffer pools with any stride, as it convolves; the assertion dates from a time when it did not.
     pooling = folder / "firmware" / "nnet_utils" / "nnet_pooling_stream.h"
     pooling.write_text(re.sub(r"^ *assert\(CONFIG_T::pool_\w+ == CONFIG_T::stride_.*\n", "", pooling.read_text(), flags=re.M))

@@ -52,7 +52,9 @@ def run(job: Job) -> None:
     out.mkdir()
     for path in (*work.glob("*.rpt"), *(work / name for name in plan.files)):
         shutil.copy2(path, out)
-    _measure(job, found, "routed" if route else "mapped", f"{tool}, out of context")
+    if route and found.used.kind != "routed":
+        raise no_report(tool, f"report of a routed design (its state is '{found.used.state}')")
+    _measure(job, found, found.used.kind, f"{tool}, out of context")
     numbers = {name: metric.value for name, metric in job.metrics.items()}
     job.output("vsynth_report").write_text(json.dumps({"tool": tool, "part": hardware.part, **numbers}, indent=1, sort_keys=True) + "\n")
 

@@ -28,7 +28,7 @@ CALLABLES = {
     "regularizers": {"penalty": ["batch"]},
     "landscape": {"measure": ["problem", "config", "rng", "progress"]},
     "robustness": {"measure": ["subject", "config", "rng", "progress"]},
-    "synth": {"plan": ["sources", "manifest", "part"], "read": ["folder"]},
+    "synth": {"stages": ["point"]},
     "quant.repairs": {"apply": ["model"]},
 }
 ALL = [(group, name) for group in CALLABLES for name in names(group)]

@@ -1,6 +1,7 @@
 """The compiled C++ against onnxruntime, with all layers in one network, in both forms."""
 
 import io
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from flow import gate
 from flow.core.errors import InvalidInput, ToolFailed
-from flow.hls.convert import convert
-from flow.hls.csim import build
+from flow.core.tool import GXX
+from flow.hls.convert import convert, write_testbench_data
+from flow.hls.csim import build, csim_tool
 from flow.stages.csim import STAGE
 from tests.hls.networks import clean, codes, everything, execute
 from tests.rtl import tiny
@@ -81,3 +83,18 @@ void net(hls::stream<word> &x, hls::stream<word> &y) { y.d.push_back(x.d.front()
     csim = build(tiny.job(STAGE, tmp_path), tmp_path)
     with pytest.raises(ToolFailed, match="a stream has words left over or too few"):
         csim.run(np.zeros((1, 2)))
+
+
+def test_the_testbench_of_the_project_writes_every_output_exactly(compiled, tmp_path):
+    """It is what a vendor's simulation of the RTL is compared by: compiled for that, and run on the C++."""
+    project = tmp_path / "project"
+    shutil.copytree(compiled.project, project)
+    (project / "weights").symlink_to("firmware/weights")
+    write_testbench_data(project, compiled.x[:20], compiled.y[:20])
+    job = tiny.job(STAGE, tmp_path)
+    program = project / "bench"
+    include = [f"-I{project}", f"-I{project / 'firmware' / 'ap_types'}"]
+    files = [str(project / "net_test.cpp"), str(project / "firmware" / "net.cpp")]
+    job.run_tool(GXX, ["-std=c++11", "-O0", "-w", "-DRTL_SIM", *include, *files, "-o", str(program)], cwd=project)
+    job.run_tool(csim_tool(program), [], cwd=project)
+    assert np.array_equal(np.loadtxt(project / "tb_data" / "rtl_cosim_results.log"), compiled.y[:20])
