@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flow.core.errors import InvalidInput, MismatchError
+from flow.core.errors import ConfigError, InvalidInput, MismatchError
 from flow.core.stage import Job, Stage
 from flow.stages._measuring import twin_layers
 
@@ -12,15 +12,21 @@ if TYPE_CHECKING:
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a part that is not known, and a network that takes a stream.
+    """Refuse a part that is not known, a network that takes a stream, and multipliers that are to be used again.
 
     Raises:
-        ConfigError: with the parts that are known.
+        ConfigError: with the parts that are known; or hardware.reuse_factor or hardware.strategy asks for what only hls4ml's C++ has.
         InvalidInput: hardware.io is "stream".
     """
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
+    for key, value, only in (("reuse_factor", point.hardware.reuse_factor, 1), ("strategy", point.hardware.strategy, "latency")):
+        if value != only:
+            raise ConfigError(
+                f"hardware.{key} = {value}: this RTL computes everything in parallel, whatever is set here. Leave it out ({only}), or "
+                "build the hls4ml project with the tools of a vendor: hardware.backend = 'vitis'."
+            )
     if point.hardware.io == "stream":
         raise InvalidInput(
             "hardware.io = 'stream': there is RTL only for networks that take all words of a sample at once. Set hardware.io = 'parallel'; "
@@ -91,5 +97,6 @@ STAGE = Stage(
     measures=("gate_alkaid_*", "stage_delay_ns", "clock_slack_ns"),
     config=(
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.axi_stream", "hardware.io", "gate.rtl_samples",
+        "hardware.reuse_factor", "hardware.strategy",
     ), packages=("alkaid",), check=check, seconds=8,
 )  # fmt: skip
