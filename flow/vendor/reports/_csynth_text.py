@@ -63,7 +63,7 @@ def _find(path: Path, found: dict[Heading, Table], section: str, plus: str, star
 def _latency(path: Path, table: Table) -> tuple[int | None, int | None, int | None, int | None]:
     """Read latency and interval; two layouts: with and without a pair of columns in time between them."""
     groups = [cell.split("(")[0].strip() for cell in table.header[0]]
-    if len(table.header) != 2 or groups[0] != "Latency" or "Interval" not in groups:
+    if len(table.header) != 2 or groups[:1] != ["Latency"] or "Interval" not in groups:
         raise cut_off(path, "the header of the table 'Latency / Summary' is not one that is known")
     row, at = table.body[0], 2 * groups.index("Interval")
     if table.header[1][at : at + 2] != ("min", "max"):
@@ -104,7 +104,9 @@ def read_module(path: Path, text: str) -> Csynth:
     for name in ("Total", "Available", "Utilization (%)"):
         if name not in rows:
             raise cut_off(path, f"the row '{name}' of the table 'Utilization Estimates / Summary' is missing")
-    calls = [t for (_, plus, star), t in found.items() if plus == "Detail" and star == "Instance" and "Module" in t.header[-1]]
+    inner = [t for (_, plus, star), t in found.items() if plus == "Detail" and star == "Instance"]
+    if not all(table.whole for table in inner):
+        raise cut_off(path, "the table 'Detail / Instance' is not whole")
     return Csynth(
         path=path,
         module=titles[0][2],
@@ -121,7 +123,7 @@ def read_module(path: Path, text: str) -> Csynth:
         interval_max_cycles=latency[3],
         used=_resources(area.header[-1], rows["Total"]),
         available=_resources(area.header[-1], rows["Available"]),
-        calls=tuple(dict.fromkeys(row[1] for table in calls for row in table.body if len(row) > 1 and printable(row[1]))),
+        calls=tuple(dict.fromkeys(row[1] for table in inner for row in table.body if len(row) > 1 and printable(row[1]))),
     )
 
 
@@ -138,8 +140,8 @@ def read_summary(path: Path, text: str) -> Csynth:
     _one(path, titles)
     if not titles:
         raise cut_off(path, "the title with the name of the top is not whole")
-    table = next((t for t in tables(lines) if t.header and t.header[0][0] == "Modules"), None)
-    if table is None or not table.whole or len(table.groups) < 2:
+    table = next((t for t in tables(lines) if t.header and t.header[0][:1] == ("Modules",)), None)
+    if table is None or not table.whole or len(table.groups) < 2 or len({len(row) for row in table.header}) > 1:
         raise cut_off(path, "the table 'Performance & Resource Estimates' is missing or not whole")
     header = tuple(" ".join(filter(None, column)) for column in zip(*table.header, strict=True))
     top = next((row for row in table.body if row[0].startswith("+ ") and row[0][2:].rstrip("*").strip() == titles[0]), None)

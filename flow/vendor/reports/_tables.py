@@ -44,7 +44,7 @@ class Table:
         start: index of the line of its first rule.
         groups: rows between two rules each; the first group is the header, if there is one.
         closed: its last line is a rule like the first.
-        damaged: a row after the first group has another number of cells than the rule has.
+        damaged: a row has another number of cells than the rule has; of a header, only its last row is asked.
     """
 
     start: int
@@ -78,6 +78,7 @@ def _table(lines: Sequence[str], start: int) -> tuple[Table, int]:
     while index < len(lines):
         line = lines[index].strip()
         if line == rule:
+            damaged |= not groups and bool(group) and len(group[-1]) != width
             groups.append(group)
             group, closed = [], True
         elif line.startswith("|"):
