@@ -1,5 +1,6 @@
 """The stages rtl and rtlsim, as the kernel calls them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -113,6 +114,32 @@ def test_rtlsim_measures_latency_and_interval(written, exported, tmp_path, monke
     }  # fmt: skip
     assert json.loads((job.out / "rtlsim_gate").read_text())["latency_cycles"] == 6
     assert set(rtlsim.sources(job.full_point)) == {"driver"}
+
+
+def with_wrapper(job):
+    """The same execution of a point that wants an AXI-Stream wrapper."""
+    hardware = job.full_point.hardware.model_copy(update={"axi_stream": True, "logic_per_stage": None})
+    return dataclasses.replace(job, full_point=job.full_point.model_copy(update={"hardware": hardware}))
+
+
+def test_a_wrapper_is_written_and_simulated(exported, tmp_path, monkeypatch):
+    job = with_wrapper(
+        tiny.job(
+            rtl.STAGE, tmp_path / "rtl",
+            lowered=exported / "lowered.npz", vectors=exported / "vectors.npz", qonnx=exported / "net.onnx",
+        )
+    )  # fmt: skip
+    rtl.run(job)
+    assert {p.name for p in (job.out / "verilog" / "axis").iterdir()} == {"network_axis.v", "tb_axis.sv", "constraints.xdc"}
+    assert job.metrics["clock_slack_ns"].value >= 0, "the depth is chosen for the clock"
+    again = with_wrapper(tiny.job(rtlsim.STAGE, tmp_path / "sim", verilog=job.out / "verilog", vectors=exported / "vectors.npz"))
+    seen = []
+    monkeypatch.setattr("flow.rtl.axis.simulate", lambda job, verilog, tools: seen.append(verilog))
+    simulation(again, exported, monkeypatch)
+    assert seen == [job.out / "verilog"]
+    assert {n: again.metrics[n].value for n in ("gate_axis_mismatches", "gate_axis_samples")} == {
+        "gate_axis_mismatches": 0, "gate_axis_samples": 160,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
