@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flow.core.errors import ToolFailed
+from flow.core.errors import ToolFailed, ToolTimeout
 from flow.core.stage import Job, Stage
 from flow.core.tool import YOSYS
 from flow.synth._nextpnr import ECPPACK, NEXTPNR
@@ -77,7 +77,7 @@ def _execute(job: Job, plan: "BuildPlan", work: Path) -> None:
 
         try:
             job.run_tool(TOOLS[command.tool], list(command.args), cwd=work, timeout=limit, watch=watch)
-        except ToolFailed as error:
+        except (ToolFailed, ToolTimeout) as error:
             raise explain(error, part) from None
 
     plan.execute(call)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow.core.errors import DoesNotFit, FlowError, InvalidInput, MissingInput
+from flow.core.errors import DoesNotFit, FlowError, InvalidInput, MissingInput, ToolTimeout
 from flow.core.tool import YOSYS, Tool
 from flow.rtl.ports import Manifest
 from flow.synth import _harness
@@ -158,6 +158,8 @@ class Progress:
 def explain(error: FlowError, part: str) -> FlowError:
     """Return what a failed run means for a person, or the error itself."""
     text = str(error)
+    if isinstance(error, ToolTimeout):
+        return ToolTimeout(f"{text}\nWith a larger route.max_hours it may go on for longer; a larger part is routed faster.")
     if FULL.search(text):
         return DoesNotFit(
             f"the mapped network does not fit hardware.part = '{part}'. Choose a larger part (the largest is lfe5u-85f), or a smaller "
@@ -166,6 +168,6 @@ def explain(error: FlowError, part: str) -> FlowError:
     if STUCK.search(text):
         return DoesNotFit(
             f"the mapped network fits hardware.part = '{part}' but its wires do not. Choose a larger part or a smaller network, or try "
-            f"another seed with hardware.seeds. {text}"
+            f"more seeds with route.seeds. {text}"
         )
     return error

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flow.core.errors import ConfigError, DoesNotFit, InvalidInput, MissingInput, ToolFailed, ToolNotFound
+from flow.core.errors import ConfigError, DoesNotFit, InvalidInput, MissingInput, ToolFailed, ToolNotFound, ToolTimeout
 from flow.core.tool import YOSYS
 from flow.core.tool import run as run_program
 from flow.rtl.ports import Manifest, Port, Word
@@ -164,7 +164,7 @@ def test_the_log_tells_how_far_it_is():
     ("line", "words"),
     [
         ("ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'TRELLIS_COMB'", "Choose a larger part"),
-        ("ERROR: Failed to route arc 3 of net 'x', from X1/Y1/Q0 to X2/Y2/A0.", "another seed"),
+        ("ERROR: Failed to route arc 3 of net 'x', from X1/Y1/Q0 to X2/Y2/A0.", "route.seeds"),
     ],
 )
 def test_errors_of_nextpnr_say_what_to_do(line, words):
@@ -174,6 +174,7 @@ def test_errors_of_nextpnr_say_what_to_do(line, words):
     assert line in str(error)
     other = ToolFailed("nextpnr-ecp5 ended with code 1: ERROR: no such file")
     assert _nextpnr.explain(other, "lfe5u-12f") is other
+    assert "route.max_hours" in str(_nextpnr.explain(ToolTimeout("nextpnr-ecp5 ran past its limit"), "lfe5u-12f"))
 
 
 @pytest.fixture
