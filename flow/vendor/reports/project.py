@@ -66,7 +66,7 @@ class Project:
         base = self.csynth or self.network or next(iter(self.modules), None)
         exports = self.exports[:1]
         found = {
-            "top": self._first((base.module, base.path) if base and base is self.csynth else None, fact.get("top")),
+            "top": self._first((base.module, base.path) if base and base is self.csynth else None, fact.get("top"), fact.get("network")),
             "hls_tool": self._first((base.tool, base.path) if base else None, fact.get("hls_tool")),
             "hls_version": self._first((base.version, base.path) if base else None, fact.get("hls")),
             "vivado_version": self._first(
