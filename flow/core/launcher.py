@@ -71,8 +71,17 @@ class Launch:
         finally:  # also when a second Ctrl-C ends the wait
             kill_tree(process)
             if self.stop and not alone:
-                with suppress(OSError, subprocess.TimeoutExpired):
-                    subprocess.run(self.stop, stdin=subprocess.DEVNULL, capture_output=True, timeout=STOP, check=False)
+                self._remove()
+
+    def _remove(self) -> None:
+        for _ in range(3):  # what the client asked for last may only now begin to exist
+            try:
+                done = subprocess.run(self.stop, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=STOP)
+            except (OSError, subprocess.TimeoutExpired):
+                return
+            if done.returncode == 0 and "no such" not in done.stderr.lower():
+                return
+            time.sleep(0.5)
 
 
 def words() -> list[str]:

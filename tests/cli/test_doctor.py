@@ -26,6 +26,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XILINX_ROOT", str(tmp_path / "Xilinx"))
     container._inspect.cache_clear()
+    launcher._TOLD.clear()
 
     def install(name, says, code=0, where=folder):
         path = where / name
