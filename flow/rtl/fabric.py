@@ -109,7 +109,7 @@ def fabric(part: str) -> Fabric:
     """
     name = part.lower()
     if name.startswith("lfe5"):
-        grade = "8 (5G)" if name.startswith("lfe5um5g") else next(iter(re.findall(r"-([678])", name)), "6")
+        grade = "8 (5G)" if name.startswith("lfe5um5g") else next(iter(re.findall(r"-([678])[a-z]{2}\d", name)), "6")
         return _ECP5.scaled(_ECP5_GRADES[grade], grade)
     found = re.search(r"-([123])(lv)?", name)
     grade = "1" if not found or found[2] else found[1]

@@ -156,3 +156,10 @@ def test_explicit_depth_has_an_estimate_too_and_a_foreign_part_none(small, tmp_p
     manifest = write(small.lowered, small.graph, tmp_path / "v", part="ep4ce22", clock_ns=4.0, logic_per_stage=3.0)
     assert (manifest.stage_delays_ns, manifest.delay_model) == ((), "")
     assert "no estimate" in (tmp_path / "v" / "README.md").read_text()
+
+
+def test_a_device_number_is_not_a_speed_grade():
+    slow = fabric("lfe5u-85f-6bg756c")
+    assert fabric("lfe5u-85f") == slow
+    assert fabric("lfe5u-85f-8bg756c").lut == pytest.approx(0.78 * slow.lut)
+    assert fabric("lfe5um5g-85f").lut < fabric("lfe5um-85f-8bg381c").lut
