@@ -76,7 +76,9 @@ class Launch:
     def _remove(self) -> None:
         for _ in range(3):  # what the client asked for last may only now begin to exist
             try:
-                done = subprocess.run(self.stop, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=STOP)
+                done = subprocess.run(
+                    self.stop, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=STOP, check=False
+                )  # fmt: skip
             except (OSError, subprocess.TimeoutExpired):
                 return
             if done.returncode == 0 and "no such" not in done.stderr.lower():
