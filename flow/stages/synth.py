@@ -51,8 +51,9 @@ def run(job: Job) -> None:
     hardware, folder = job.point.hardware, job.input("verilog")
     backend, part = plugins.load("synth", hardware.backend), find_part(hardware.part)
     manifest = Manifest.load(folder / "manifest.json")
+    request = ({name: (folder / name).read_text() for name in manifest.sources}, manifest, part)
     options = {name: getattr(hardware, name) for name in getattr(backend, "OPTIONS", ())}
-    plan = backend.plan({name: (folder / name).read_text() for name in manifest.sources}, manifest, part, **options)
+    plan = backend.plan_with(*request, options) if options else backend.plan(*request)
     work = job.work / "synth"
     plan.write(work)
     tools, done, total = {t.name: t for t in backend.TOOLS}, [0], sum(map(len, plan.groups))

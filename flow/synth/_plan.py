@@ -8,8 +8,8 @@ A back end is a module of `flow.synth` with
 If ``synth`` is one of these stages, which takes Verilog, it also has
 
 - ``TOOLS``: the programs it runs,
-- ``OPTIONS``, if it has any: settings of ``[hardware]`` that `plan` is given by name,
 - ``plan(sources, manifest, part) -> BuildPlan``: pure,
+- ``OPTIONS``, if it has any: settings of ``[hardware]`` that ``plan_with(sources, manifest, part, options)`` is given,
 - ``read(folder) -> Report``: pure but for reading the files that the commands of the plan wrote,
 - ``NETLIST``, if it leaves netlists of Verilog for stage netsim: the end of their names; the rest is the name of the module.
 """

@@ -44,14 +44,19 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
     return FAMILIES[find_part(point.hardware.part).family].stages(point)
 
 
-def plan(sources: Mapping[str, str], manifest: Manifest, part: Part, *, dsp: bool = False) -> BuildPlan:
+def plan(sources: Mapping[str, str], manifest: Manifest, part: Part) -> BuildPlan:
+    """Plan without options; see `plan_with`."""
+    return plan_with(sources, manifest, part, {})
+
+
+def plan_with(sources: Mapping[str, str], manifest: Manifest, part: Part, options: Mapping[str, bool]) -> BuildPlan:
     """Plan one run for each pipeline stage and one for the registers and wires around them.
 
     Args:
         sources: Verilog text by relative path.
         manifest: of the Verilog.
         part: target.
-        dsp: products of two signals may become DSP slices.
+        options: ``dsp``: products of two signals may become DSP slices.
 
     Raises:
         InvalidInput: a name that Yosys cannot be given, or a module that no file has.
@@ -64,7 +69,7 @@ def plan(sources: Mapping[str, str], manifest: Manifest, part: Part, *, dsp: boo
     for name in (*manifest.stages, manifest.top):
         black_boxes = manifest.stages if name == manifest.top else ()
         own = needed(sources, name, black_boxes)
-        mapping = FAMILIES[part.family].script(name, own, black_boxes, part.family, {"dsp": dsp})
+        mapping = FAMILIES[part.family].script(name, own, black_boxes, part.family, options)
         files |= {**own, f"{name}.ys": f"{mapping}write_verilog -noattr -simple-lhs {name}{NETLIST}\n"}
         sizes[name] = sum(map(len, own.values()))
         args, reads = ("-q", "-s", f"{name}.ys"), (f"{name}.ys", *sorted(own))

@@ -69,7 +69,7 @@ def test_the_plan_is_one_script_for_each_stage_and_one_for_the_registers():
         assert "-family xcup " in script and "-nodsp" in script and "map_memory:" not in script
         assert script.endswith(f"write_verilog -noattr -simple-lhs {name}.netlist.v\n")
     assert plan.files["stubs.v"] == "module logic0(input [7:0] a, output [7:0] y);\nendmodule\n"
-    assert "-nodsp" not in back_end.plan(SOURCES, MANIFEST, PARTS[0], dsp=True).files["top.ys"]
+    assert "-nodsp" not in back_end.plan_with(SOURCES, MANIFEST, PARTS[0], {"dsp": True}).files["top.ys"]
 
 
 def test_a_stage_reads_the_modules_it_has_and_no_other():
