@@ -164,6 +164,8 @@ class HardwareConfig(Section):
         dsp: open synthesis may map products of two signals to DSP slices. Products with weights are shifts and sums of adders in the
             RTL already, so they take none.
         axi_stream: an AXI-Stream wrapper around the Verilog, in `axis/` beside it.
+        estimate: of the back end ``estimate``: ``counted`` in milliseconds, or ``traced`` with alkaid's adder trees, which takes seconds
+            and has narrower intervals.
     """
 
     backend: Annotated[str, _plugins("synth")] = "open"
@@ -176,13 +178,21 @@ class HardwareConfig(Section):
     logic_per_stage: Annotated[float, Field(gt=0, le=1000)] | None = None
     dsp: bool = False
     axi_stream: bool = False
+    estimate: Literal["counted", "traced"] = "counted"
 
 
 class GateConfig(Section):
-    """How many samples the exactness gate compares."""
+    """How many samples the exactness gate compares.
+
+    Attributes:
+        samples: in software.
+        rtl_samples: in simulated Verilog, and in the mapped netlist if they are at least 64.
+        waveform: keep what every signal of the Verilog does over the first vectors, as a VCD file; with the open back end.
+    """
 
     samples: Annotated[int, Field(ge=64)] = 4096
     rtl_samples: Annotated[int, Field(ge=16)] = 256
+    waveform: bool = Field(default=False, json_schema_extra=NOT_IN_KEY)
 
 
 class VendorConfig(Section):

@@ -17,7 +17,7 @@ SCORES = ("landscape", "robustness")
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
 VENDOR = ("csynth", "cosim", "vsynth")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "route", "estimate", *VENDOR, *SCORES)
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES)
 
 
 def load_stage(name: str) -> Stage:
