@@ -16,6 +16,7 @@ from flow.rtl.ports import Manifest
 # What is copied as it is: name in the folder, and the artifact.
 COPIED = {
     "hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report", "route": "route",
+    "netlist": "netlist", "waveform.vcd": "waveform",
     "csynth.json": "csynth_report", "vsynth.json": "vsynth_report", "vivado_reports": "vsynth_reports", "estimate.json": "estimate_report",
 }  # fmt: skip
 MADE = ("vectors", "emulator")
@@ -207,6 +208,8 @@ CONTENTS: Mapping[str, str] = {
         "  `vivado_synth.tcl` for out-of-context synthesis, placement and routing. Its README has the commands.{axis}"
     ),
     "synth.json": "- `synth.json`: resources by module.",
+    "netlist": "- `netlist/`: the mapped modules in primitives of the FPGA family, of which the resources and level `netlist` of the gate are.",
+    "waveform.vcd": "- `waveform.vcd`: what every signal of the Verilog does over the first vectors.",
     "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",
     "csynth.json": "- `csynth.json`: what Vitis HLS reported.",
     "vsynth.json": "- `vsynth.json`: what Vivado reported for the project of Vitis HLS.",

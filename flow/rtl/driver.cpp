@@ -30,7 +30,10 @@ int main(int argc, char** argv) {
 
 #if VM_TRACE
     VerilatedVcdC waves;
-    if (argc == 6) dut->trace(&waves, 99), waves.open(argv[5]);
+    if (argc == 6) {
+        dut->trace(&waves, 99);
+        waves.open(argv[5]);
+    }
     const auto dump = [&] { waves.dump(context->time()); };
 #else
     const auto dump = [] {};

@@ -41,7 +41,8 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
     Raises:
         ConfigError: the part is not known.
     """
-    return FAMILIES[find_part(point.hardware.part).family].stages(point)
+    waveform = ("waveform",) if point.gate.waveform else ()
+    return (*FAMILIES[find_part(point.hardware.part).family].stages(point), *waveform)
 
 
 def plan(sources: Mapping[str, str], manifest: Manifest, part: Part) -> BuildPlan:
