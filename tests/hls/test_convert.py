@@ -1,13 +1,15 @@
 """Conversion by hls4ml, without the C++ compiler: types, what is refused, and what is written."""
 
 import io
+import json
 
 import numpy as np
 import onnx
 import pytest
 
-from flow.core.errors import InvalidInput
-from flow.hls.convert import convert
+from flow.core.errors import ConfigError, InvalidInput, ToolNotFound
+from flow.hls import adder_trees
+from flow.hls.convert import Hls, convert
 from flow.rtl.lower import lower
 from tests.hls.networks import Layers, clean, codes, everything, execute
 
@@ -85,3 +87,32 @@ def test_constants_that_hls4ml_merges_keep_their_values(tmp_path):
     assert "ApplyAlpha" in {layer.kind for layer in graph.layers}
     x = codes((6,), 40)
     assert np.array_equal(lower(graph).predict(x), execute(clean(path), x))
+
+
+@pytest.mark.parametrize(
+    ("hls", "factors"),
+    [(Hls("latency", 3), [3, 3, 3]), (Hls("resource", 5), [6, 5, 4]), (Hls("resource", 1000), [54, 720, 64]), (Hls(), [1, 1, 1])],
+)
+def test_what_hls4ml_took_is_written_down_and_the_logic_stays(tmp_path, hls, factors):
+    """The lowered graph is the same with each strategy, whatever it does to the weights of the C++; the C++ is not."""
+    make = lambda b: b.dense(b.relu(b.dense(b.flat(b.relu(b.conv(b.input(), 2, 3, 3, 3))), 45, 16)), 16, 4)  # noqa: E731
+    path = write(tmp_path, make)
+    graph = convert(path, tmp_path / "project", "net", PART, 4.0, "parallel", io.StringIO(), hls)
+    x = codes((2, 5, 7), 20)
+    assert np.array_equal(lower(graph).predict(np.moveaxis(x, 1, -1)), execute(clean(path), x))
+    rows = [row for row in json.loads((tmp_path / "project" / "hlscape.json").read_text())["hls"] if "products" in row]
+    assert [row["products"] for row in rows] == [54, 720, 64]
+    assert [row["reuse_factor"] for row in rows] == factors
+    assert {row["strategy"] for row in rows} == {hls.strategy}
+    parameters = (tmp_path / "project" / "firmware" / "parameters.h").read_text()
+    assert all(f"reuse_factor = {factor};" in parameters for factor in factors)
+    assert "set clock_uncertainty 27%" in (tmp_path / "project" / "project.tcl").read_text()
+
+
+def test_adder_trees_need_da4ml_and_have_no_reuse(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    adder_trees.check("latency", 7)
+    with pytest.raises(ToolNotFound, match=r"needs da4ml.*pip install 'hls4ml\[da\]'"):
+        adder_trees.check("distributed_arithmetic", 1)
+    with pytest.raises(ConfigError, match="no multiplier can be used again"):
+        adder_trees.check("distributed_arithmetic", 2)

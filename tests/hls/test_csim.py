@@ -10,7 +10,7 @@ import pytest
 from flow import gate
 from flow.core.errors import InvalidInput, ToolFailed
 from flow.core.tool import GXX
-from flow.hls.convert import convert, write_testbench_data
+from flow.hls.convert import Hls, convert, write_testbench_data
 from flow.hls.csim import build, csim_tool
 from flow.stages.csim import STAGE
 from tests.hls.networks import clean, codes, everything, execute
@@ -98,3 +98,17 @@ def test_the_testbench_of_the_project_writes_every_output_exactly(compiled, tmp_
     job.run_tool(GXX, ["-std=c++11", "-O0", "-w", "-DRTL_SIM", *include, *files, "-o", str(program)], cwd=project)
     job.run_tool(csim_tool(program), [], cwd=project)
     assert np.array_equal(np.loadtxt(project / "tb_data" / "rtl_cosim_results.log"), compiled.y[:20])
+
+
+@pytest.mark.parametrize(
+    ("form", "hls"),
+    [("parallel", Hls("resource", 5)), ("stream", Hls("resource", 5)), ("parallel", Hls("distributed_arithmetic"))],
+    ids=str,
+)
+def test_every_strategy_computes_the_same(tmp_path, form, hls):
+    if hls.strategy == "distributed_arithmetic":
+        pytest.importorskip("da4ml")
+    path = everything(tmp_path / "net.onnx")
+    convert(path, tmp_path / "project", "net", "xcku115-flvb2104-2-i", 5.0, form, io.StringIO(), hls)
+    x = codes((2, 4, 5), 100, signed=1)
+    assert np.array_equal(build(tiny.job(STAGE, tmp_path), tmp_path / "project").run(x), execute(clean(path), x))
