@@ -22,6 +22,7 @@ from flow.core.tool import YOSYS
 from flow.core.tool import run as run_tool
 from flow.estimate.features import features, levels_per_stage, signed_digits
 from flow.estimate.model import CALIBRATION
+from flow.rtl import fabric
 from flow.rtl.graph import Array, FixedType, Graph, Layer, Rounding
 from flow.rtl.lower import lower
 from flow.rtl.ports import Manifest
@@ -209,7 +210,7 @@ def table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the document that `flow.estimate.model` reads."""
     kept = ("features", "part", "clock_ns", "lut", "lut6_packed", "ff", "latency_cycles", "alkaid_cost", "seconds")
     return {
-        "source": f"{rows[0]['tool']}, alkaid {importlib.metadata.version('alkaid')}",
+        "source": f"{rows[0]['tool']}, alkaid {importlib.metadata.version('alkaid')}", "delay_model": fabric.VERSION,
         "rows": [{k: row[k] for k in kept} for row in rows],
     }  # fmt: skip
 

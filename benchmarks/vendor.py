@@ -60,8 +60,7 @@ def ours(graph: Graph, part: str, clock_ns: float, folder: Path) -> dict[str, fl
         report = mapped(folder / "verilog", part, folder / "synth")
         file.write_text(json.dumps({"tool": report.tool, "latency_cycles": manifest.latency, **asdict(report.total)}))
     counts = json.loads(file.read_text())
-    kept = {k: float(counts[k]) for k in ("lut", "lut6_packed", "ff", "dsp", "carry", "latency_cycles") if counts.get(k) is not None}
-    return kept if "lut6_packed" in kept else {**kept, "lut6_packed": kept["lut"]}
+    return {k: float(counts[k]) for k in ("lut", "lut6_packed", "ff", "dsp", "carry", "latency_cycles") if counts.get(k) is not None}
 
 
 def compare(network: Network, reports: Path, work: Path) -> list[str]:
@@ -124,10 +123,10 @@ def ratios(manifest: Path) -> list[str]:
         for row in rows:
             if float(row[f"hls_{key}"]) > 0 and float(row[f"vs_{key}"]) > 0:
                 groups.setdefault(row["repo"], []).append(float(np.log(float(row[f"vs_{key}"]) / float(row[f"hls_{key}"]))))
-        low, high = interval(groups)
+        low, high = interval(groups) if len(groups) > 1 else (None, None)
         every = np.exp([v for values in groups.values() for v in values])
         numbers = " | ".join(f"{v:.2f}" for v in (np.median(every), every.min(), every.max()))
-        lines.append(f"| {key} | {len(every)} | {len(groups)} | {numbers} | {low:.2f} to {high:.1f} |")
+        lines.append(f"| {key} | {len(every)} | {len(groups)} | {numbers} | {'–' if low is None else f'{low:.2f} to {high:.1f}'} |")
     return lines
 
 

@@ -25,7 +25,7 @@ def test_the_benchmarks_run(capsys):
 def test_a_topic_that_does_not_exist(capsys):
     with pytest.raises(SystemExit):
         main(["qatt"])
-    assert "Topics: qat" in capsys.readouterr().err
+    assert "Topics: estimate, qat" in capsys.readouterr().err
 
 
 def test_contestants_take_turns():

@@ -26,6 +26,7 @@ TERMS: Mapping[str, tuple[str, ...]] = {
     "ff": ("registers", "stages", "products"), "latency_cycles": ("stages", "adder_bits", "products"),
 }  # fmt: skip
 TRACED: Mapping[str, tuple[str, ...]] = {**TERMS, "lut": ("alkaid_cost",), "lut6_packed": ("alkaid_cost",)}
+RANGED = ("adder_bits", "digits", "products", "stages", "registers", "alkaid_cost", "density", "word_bits")
 Features = Mapping[str, float]
 Vector = NDArray[np.float64]
 
@@ -73,11 +74,13 @@ class Table:
         source: tools with their versions.
         features: of each network.
         measured: figures of each network by id.
+        delay_model: version of the delay model that chose their pipelines.
     """
 
     source: str
     features: tuple[Features, ...]
     measured: Mapping[str, Vector]
+    delay_model: int = 0
 
     def without(self, index: int) -> "Table":
         """Leave one network out."""
@@ -87,8 +90,10 @@ class Table:
         )
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return lowest and highest value of each feature."""
-        return {name: (min(f[name] for f in self.features), max(f[name] for f in self.features)) for name in self.features[0]}
+        """Return lowest and highest value of each feature that a law has, or that tells kinds of networks apart."""
+        return {
+            name: (min(f[name] for f in self.features), max(f[name] for f in self.features)) for name in RANGED if name in self.features[0]
+        }
 
 
 def _row(features: Features, terms: Sequence[str]) -> Vector:
@@ -157,7 +162,7 @@ def read_table(document: Mapping[str, Any]) -> Table:
             {**{str(k): float(v) for k, v in row["features"].items()}, "alkaid_cost": float(row["alkaid_cost"])} for row in rows
         )  # fmt: skip
         measured = {name: np.array([float(row[name]) for row in rows]) for name in TERMS}
-        table = Table(str(document["source"]), features, measured)
+        table = Table(str(document["source"]), features, measured, int(document["delay_model"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"calibration: not a table of measured networks ({type(error).__name__}: {error}).") from None
     numbers = [*(v for f in features for v in f.values()), *(v for column in measured.values() for v in column)]

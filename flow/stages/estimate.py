@@ -81,11 +81,14 @@ def _count(job: Job, found: Mapping[str, float]) -> None:
 def _evaluate(job: Job, found: Mapping[str, float], unknown: list[str]) -> dict[str, object]:
     """Measure the figures of the open back end and return what the report of the stage says about them."""
     from flow.estimate import model
+    from flow.rtl import fabric
     from flow.synth._parts import find_part
 
     name = job.point.hardware.part
     part, table = find_part(name), model.calibration()
     beyond = [*model.outside(found, table.ranges()), *unknown]
+    if table.delay_model != fabric.VERSION:
+        beyond.append(f"pipelines of delay model {fabric.VERSION}, not {table.delay_model}")
     source = f"estimate {model.VERSION} from {len(table.features)} networks ({table.source}), 95 % prediction interval"
     source += f"; OUTSIDE of what was calibrated: {'; '.join(beyond)}" if beyond else ""
     figures = {figure: model.law(figure, "alkaid_cost" in found).predict(found) for figure in TITLES}
