@@ -92,7 +92,9 @@ class Container:
             "into the container, or name an image that has the tool: LAUNCHER=docker:IMAGE."
         )
 
-    def argv(self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, name: str) -> tuple[str, ...]:
+    def argv(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path | None, name: str, memory: int | None = None
+    ) -> tuple[str, ...]:  # fmt: skip
         """Return the ``docker run`` for a command.
 
         Args:
@@ -100,6 +102,7 @@ class Container:
             env: variables to set for it.
             cwd: its working folder; None: a folder of the container's own.
             name: of the container.
+            memory: bytes that it may use; None: any.
 
         Raises:
             ToolNotFound: Docker, its engine or the image is missing.
@@ -119,6 +122,7 @@ class Container:
         options = [word for path, write in _outermost(mounts).items() for word in ("--mount", _mount(path, write))]
         options += [word for key, value in {**variables, **env}.items() for word in ("--env", f"{key}={value}")]
         options += [word for key in LICENCES if key in os.environ for word in ("--env", key)]  # the value stays out of logs
+        options += [] if memory is None else ["--memory", str(memory)]
         return (
             "docker", "run", "--rm", "--init", "--pull", "never", "--name", name, "--user", f"{os.getuid()}:{os.getgid()}",
             *options, "--workdir", str(cwd.absolute()) if cwd else "/tmp",  # noqa: S108

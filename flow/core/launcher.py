@@ -140,20 +140,21 @@ def find(name: str, commands: Sequence[Sequence[str]]) -> list[str] | None:
     return list(commands[0])  # the machine that runs it may have what this one has not
 
 
-def launch(command: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> Launch:
+def launch(command: Sequence[str], env: Mapping[str, str], cwd: Path | None, memory: int | None = None) -> Launch:
     """Put the launcher before a command.
 
     Args:
         command: program, as `find` gave it, and arguments.
         env: variables to set for it.
         cwd: its working folder; None: any.
+        memory: bytes that a container may use, because what is in it cannot be watched from here; None: any.
 
     Raises:
         ToolNotFound: the launcher, the container engine or the image is missing.
     """
     name = f"hlscape-{uuid.uuid4().hex[:12]}"
     if inside := container():
-        return Launch(inside.argv(command, env, cwd, name), stop=inside.stop(name))
+        return Launch(inside.argv(command, env, cwd, name, memory), stop=inside.stop(name))
     first, *rest = words() or [""]
     if not first:
         return Launch(tuple(command))

@@ -188,7 +188,7 @@ def run(
         ToolFailed: it failed, with its last lines.
     """
     command = [*tool.argv(), *args]
-    started = launcher.launch(command, tool.env, cwd) if tool.launched else launcher.Launch(tuple(command))
+    started = launcher.launch(command, tool.env, cwd, memory) if tool.launched else launcher.Launch(tuple(command))
     if replay is not None:
         with replay.open("a") as script:
             prefix = "".join(f"{k}={shlex.quote(v)} " for k, v in tool.env.items())

@@ -138,6 +138,8 @@ def test_docker_runs_the_tool(place, monkeypatch):
     (work / "made").unlink()
     subprocess.run(["sh", str(place / "replay.sh")], check=True, capture_output=True)
     assert (work / "made").read_text() == "input\n$HOME; *\n"
+    go(place, "env", memory=2**30)
+    assert option(calls(place)[-1], "--memory") == [str(2**30)], "from here only the client could be watched"
     assert [c[0] for c in calls(place)].count("image") == 1, "the image is asked for once"
 
 
@@ -390,10 +392,11 @@ def test_tool_that_only_the_node_has(place, monkeypatch):
 def test_batch_job_gets_a_signal_before_its_client_is_killed(place, monkeypatch):
     monkeypatch.setenv(launcher.VARIABLE, "srun")
     monkeypatch.setenv("PATH", str(place / "Xilinx/Vivado/2023.2/bin"), prepend=os.pathsep)
+    monkeypatch.setattr(launcher, "GRACE", 100.0)
     started = time.monotonic()
     with pytest.raises(ToolTimeout):
-        go(place, "hang", timeout=1)
-    assert time.monotonic() - started < launcher.GRACE / 2, "the client ended as soon as its job did"
+        go(place, "hang", timeout=3)
+    assert time.monotonic() - started < 50, "the client ended as soon as its job did"
     assert not list((place / "batch").glob("hlscape-*"))
 
 

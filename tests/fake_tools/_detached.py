@@ -1,8 +1,11 @@
 """A program that is no descendant of the client that had it started, as one in a container or on a node is none."""
 
 import os
+import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 
 def start(argv, record, cwd=None, env=None):
@@ -20,6 +23,20 @@ def start(argv, record, cwd=None, env=None):
     code = program.wait()
     _write(ended, code if code >= 0 else 128 - code)
     os._exit(0)
+
+
+def kill(pid):
+    """Kill a program and all that it started, as the end of a container does."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    doomed = [pid]
+    for one in doomed:
+        doomed += children.get(one, [])
+    for one in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def _write(path, number):

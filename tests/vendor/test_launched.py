@@ -100,6 +100,7 @@ def test_stages_in_a_batch_system(site, execute, tmp_path, monkeypatch):
     assert not list((tmp_path / "batch").glob("hlscape-*"))
 
 
+@pytest.mark.slow
 def test_command_line(site, tmp_path, monkeypatch, capsys):
     """The whole way; what is no tool of the vendor's runs outside."""
     monkeypatch.chdir(tmp_path)
