@@ -146,15 +146,21 @@ def packages(requirements: Sequence[str] | None = None) -> Iterator[Row]:
         yield Row(requirement.name, version, found, ok=right, needed=needed, supported=right)
 
 
-def place(store: Path) -> Iterator[Row]:
-    """Look at Python, the launcher, the licence and the disk."""
+def place(store: Path, reason: str = "") -> Iterator[Row]:
+    """Look at Python, the launcher, the licence and the disk.
+
+    Args:
+        store: folder of the store.
+        reason: why none of the vendor tools is there, or nothing.
+    """
     yield Row("python", platform.python_version(), sys.executable, ok=True, needed=True, supported=True)
     try:
         words = launcher.words()
         if words:
             launcher.launch(["true"], {}, None)
         text = f"LAUNCHER={shlex.join(words)}" if words else "none: vendor tools run on this machine (LAUNCHER=docker, srun, bsub)"
-        yield Row("launcher", "", text, ok=True, supported=True)
+        useless = f"; none of the vendor tools was found with it: {reason}" if words and reason else ""
+        yield Row("launcher", "", text + useless, ok=not useless, supported=not useless)
     except FlowError as error:
         yield Row("launcher", "", str(error), ok=False, supported=False)
     home = Path("~/.Xilinx/Xilinx.lic").expanduser()
@@ -181,8 +187,10 @@ def examine(store: Path, say: Callable[[str], None]) -> list[Row]:
         rows = list(pool.map(lambda item: look(*item), work))
     if {row.tool for row in rows if row.ok} >= {"iverilog", "vvp"}:  # then Verilator and make are not needed
         rows = [Row(**{**asdict(row), "needed": False}) if row.tool in ("verilator", "make") else row for row in rows]
+    vendor = [row for row in rows if row.tool in {tool.name for tool, *_ in work if tool.launched}]
+    reason = "" if any(row.ok for row in vendor) else next((row.found for row in vendor if row.found), "")
     names = {row.tool for row in rows}  # a package that is a program has been looked at
-    return [*rows, *(row for row in packages() if row.tool not in names), *place(store)]
+    return [*rows, *(row for row in packages() if row.tool not in names), *place(store, reason)]
 
 
 def table(rows: Sequence[Row]) -> list[str]:

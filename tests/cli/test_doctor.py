@@ -148,6 +148,16 @@ def test_docker_without_its_engine(hlscape, quick, monkeypatch):
     assert "Is the docker daemon running?" in row["found"]
 
 
+def test_launcher_that_finds_no_tool(hlscape, quick, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(FAKES), prepend=os.pathsep)
+    monkeypatch.setenv("FAKE_BATCH_STATE", str(tmp_path))
+    row = rows(hlscape, HLSCAPE_LAUNCHER="srun -q x", FAKE_BATCH="refused")["launcher"]
+    assert row["status"] == "wrong"
+    assert row["found"].startswith("LAUNCHER=srun -q x; none of the vendor tools was found with it: ")
+    assert "Invalid partition" in row["found"]
+    assert "does not exist. Set XILINX_ROOT" in rows(hlscape, HLSCAPE_LAUNCHER="docker")["launcher"]["found"]
+
+
 def test_wrong_launcher_is_said_and_no_more(hlscape, quick):
     row = rows(hlscape, HLSCAPE_LAUNCHER="no-such-launcher -x")["launcher"]
     assert row["status"] == "wrong"
