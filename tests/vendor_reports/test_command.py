@@ -32,7 +32,7 @@ def test_json(run):
     code, out, _ = run(DATA / "vivado_synth.rpt", "--json")
     assert code == 0
     tiles = next(row for row in json.loads(out)["figures"] if row["name"] == "bram_tiles")
-    assert (tiles["value"], tiles["unit"], tiles["class"], tiles["file"]) == (3.5, "RAMB36", "mapped", "vivado_synth.rpt")
+    assert (tiles["value"], tiles["unit"], tiles["class"], tiles["file"]) == (3.5, "BRAM36", "mapped", "vivado_synth.rpt")
 
 
 def test_co_simulation_and_notes_are_shown(run, tmp_path):

@@ -96,7 +96,7 @@ def test_all_figures_of_a_project(project):
         ("lut", 3021, "LUT", "mapped", 17600, "vivado_synth.rpt"),
         ("ff", 3990, "FF", "mapped", 35200, "vivado_synth.rpt"),
         ("dsp", 80, "DSP", "mapped", 80, "vivado_synth.rpt"),
-        ("bram_tiles", 3.5, "RAMB36", "mapped", 60, "vivado_synth.rpt"),
+        ("bram_tiles", 3.5, "BRAM36", "mapped", 60, "vivado_synth.rpt"),
         ("clock_achieved", 8.411, "ns", "mapped", None, f"{IMPL}/net2020_export.rpt"),
         ("wns", 1.589, "ns", "mapped", None, timing),
         ("tns", 0.0, "ns", "mapped", None, timing),
@@ -278,6 +278,16 @@ def test_contradictions_are_noted(project, change, words):
     found = read_project(project)
     assert any(words in note for note in found.notes), found.notes
     assert found.csynth.used.lut == 6929
+
+
+def test_the_flat_report_is_preferred_to_the_hierarchy(tmp_path):
+    copy_as(
+        tmp_path, "vivado_synth.rpt", "x_utilization_synth.rpt", lut=("3021", "20444"), ff=("3990", "15015"), dsp=("|   80 |", "| 1204 |")
+    )
+    put(tmp_path, **{".": "hierarchy_utilization.rpt"})
+    found = read_project(tmp_path)
+    assert found.utilization[0].lut.available == 17600
+    assert not any("differ (mapped)" in note for note in found.notes), "the counts are the same; only one has what is available"
 
 
 def test_the_report_in_its_place_is_preferred_to_inner_runs(project):

@@ -16,8 +16,8 @@ from flow.vendor.reports.utilization import Site, Utilization
 if TYPE_CHECKING:
     from flow.vendor.reports.project import Project
 
-# Two of BRAM_18K are one of RAMB36: the names differ, so that the two are never taken for each other.
-UNITS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram_18k": "BRAM_18K", "bram_tiles": "RAMB36", "uram": "URAM"}
+# Two of BRAM_18K are one of BRAM36: the names differ, so that the two are never taken for each other.
+UNITS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram_18k": "BRAM_18K", "bram_tiles": "BRAM36", "uram": "URAM"}
 
 
 @dataclass(frozen=True)

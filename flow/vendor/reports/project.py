@@ -158,18 +158,18 @@ def _merge(folder: Path, found: Mapping[str, Sequence[Path]]) -> Project:
 
 
 def _ranked(reports: Iterable[Report], top: str) -> list[Report]:
-    """Sort: about the top itself first, then files that hls4ml and HLS put in place, then the inner runs of Vivado; near ones first."""
+    """Sort: about the top itself first, inner runs of Vivado and reports by hierarchy, which say less, last; near ones first."""
 
-    def rank(report: Report) -> tuple[bool, bool, int, Path]:
+    def rank(report: Report) -> tuple[bool, bool, bool, int, Path]:
         name, runs = report.path.name, any(part.endswith(".runs") for part in report.path.parts)
-        return not name.startswith((f"{top}_", "vivado_synth")), runs, len(report.path.parts), report.path
+        return "hierarch" in name, not name.startswith((f"{top}_", "vivado_synth")), runs, len(report.path.parts), report.path
 
     return sorted(reports, key=rank)
 
 
 _WORTH: dict[type, Callable[[Any], object]] = {
     Export: lambda r: (r.used.lut, r.used.ff, r.used.dsp),
-    Utilization: lambda r: (r.lut, r.ff, r.dsp),
+    Utilization: lambda r: tuple(site and site.used for site in (r.lut, r.ff, r.dsp)),
     Timing: lambda r: (r.wns_ns, r.whs_ns),
     Power: lambda r: r.total_w,
 }
