@@ -219,6 +219,8 @@ def main() -> None:
     if not given.keep:
         folder.mkdir(parents=True, exist_ok=True)
         make_base(folder / "base")
+        if str(root.folder) in Path("/proc/self/mounts").read_text():
+            raise SystemExit(f"something is still mounted below {root.folder}, and would be removed with it")
         shutil.rmtree(root.folder, ignore_errors=True)
         subprocess.run(["cp", "-a", "--reflink=auto", str(folder / "base"), str(root.folder)], check=True)
     entry = execute([s for s in steps if s.kind not in ("RUN", "COPY")] if given.keep else steps, root)
