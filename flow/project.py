@@ -208,7 +208,7 @@ CONTENTS: Mapping[str, str] = {
         "  `vivado_synth.tcl` for out-of-context synthesis, placement and routing. Its README has the commands.{axis}"
     ),
     "synth.json": "- `synth.json`: resources by module.",
-    "netlist": "- `netlist/`: the mapped modules in primitives of the FPGA family, of which the resources and level `netlist` of the gate are.",
+    "netlist": "- `netlist/`: the mapped modules in primitives of the FPGA, of which the resources and level `netlist` of the gate are.",
     "waveform.vcd": "- `waveform.vcd`: what every signal of the Verilog does over the first vectors.",
     "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",
     "csynth.json": "- `csynth.json`: what Vitis HLS reported.",

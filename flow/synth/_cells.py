@@ -28,6 +28,7 @@ class Model:
         step: ``(settings, inputs, state) -> state`` behind a clock edge.
         parameters: names and defaults of the parameters that both are given.
         fixed: parameters that must have this value if they are there at all.
+        tied: input pins that must be one of these constants.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -38,6 +39,7 @@ class Model:
     step: Callable[[Settings, Words, Words], Words] | None = None
     parameters: Mapping[str, int | str] = field(default_factory=dict)
     fixed: Mapping[str, int | str] = field(default_factory=dict)
+    tied: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def choose(select: Words, one: Words, zero: Words) -> Words:
@@ -92,6 +94,41 @@ def _carry(settings: Settings, pins: Words, state: Words) -> Words:
         carry = choose(s, carry, d)
         carries.append(carry)
     return np.stack(out + carries)
+
+
+def _product(width: int) -> Callable[[Settings, Words, Words], Words]:
+    """A DSP slice without registers: C, if OPMODE takes it, plus the product of the lower bits of A and of B, in two's complement."""
+
+    def evaluate(settings: Settings, pins: Words, state: Words) -> Words:
+        a, b, c, takes_c = pins[:width], pins[30:48], pins[48:96], pins[96 + 4]
+        wide = np.concatenate([a, np.repeat(a[-1:], 48 - width, axis=0)])
+        total = c & takes_c
+        for place, bit in enumerate(b):
+            row = np.zeros_like(total)
+            row[place:] = wide[: 48 - place] & bit
+            total = _sum(total, ~row, FULL) if place == 17 else _sum(total, row, np.uint64(0))  # the last bit is the sign
+        return total
+
+    return evaluate
+
+
+def _sum(a: Words, b: Words, carry: np.uint64) -> Words:
+    """Add numbers (bits, cells, words), least significant bit first."""
+    out, rest = np.empty_like(a), np.full_like(a[0], carry)
+    for place, (x, y) in enumerate(zip(a, b, strict=True)):
+        half = x ^ y
+        out[place] = half ^ rest
+        rest = (x & y) | (half & rest)
+    return out
+
+
+def _dsp(width: int, operation: int) -> Model:
+    """Describe a slice that multiplies (OPMODE 0x05) or multiplies and adds C (0x35), as Yosys leaves it in combinational logic."""
+    registers = ("A", "B", "C", "D", "AD", "M", "P", "ALUMODE", "INMODE", "OPMODE", "CARRYIN", "CARRYINSEL")
+    fixed: dict[str, int | str] = {f"{name}REG": 0 for name in registers} | {"USE_MULT": "MULTIPLY", "USE_SIMD": "ONE48"}
+    tied = {"OPMODE": (0x05, 0x35), **dict.fromkeys(("ALUMODE", "INMODE", "CARRYIN", "CARRYINSEL"), (0,))}
+    pins = (("A", 30), ("B", 18), ("C", 48), ("OPMODE", operation))
+    return Model(pins, (("P", 48),), _product(width), fixed=fixed, tied=tied)
 
 
 def _register(value: int, reset: str = "R") -> Model:
@@ -151,6 +188,8 @@ XILINX: dict[str, Model] = {
     "INV": Model((("I", 1),), (("O", 1),), _not),
     "BUFG": Model((("I", 1),), (("O", 1),), _same),
     "CARRY4": Model((("CI", 1), ("CYINIT", 1), ("DI", 4), ("S", 4)), (("O", 4), ("CO", 4)), _carry),
+    "DSP48E1": _dsp(25, 7),
+    "DSP48E2": _dsp(27, 9),  # Yosys has no model of it: after AMD UG579, and the tests compare it with products of integers
     "FDRE": _register(0),
     "FDSE": _register(1, "S"),
     "SRL16E": Model(

@@ -163,6 +163,13 @@ def _batch(kind: str, cells: Sequence[tuple[int, Cell]], root: Nets) -> _Batch:
     for name, value in found.fixed.items():
         if any(cell.parameters.get(name, value) != value for _, cell in cells):
             raise InvalidInput(f"netlist: a cell {kind} whose {name} is not {value}; there is no model of it here.")
+    for pin, allowed in found.tied.items():
+        for base, cell in cells:
+            nets = root[[base + net for net in cell.pins.get(pin, ())]].tolist() if cell.pins.get(pin) else []
+            if any(net > ONE for net in nets) or sum(bit << i for i, bit in enumerate(nets)) not in allowed:
+                raise InvalidInput(
+                    f"netlist: pin {pin} of cell {cell.name} ({kind}) is not one of {allowed}; there is no model of it here."
+                )
     settings: dict[str, NDArray[np.uint64] | list[str]] = {}
     for name, default in found.parameters.items():
         values = [cell.parameters.get(name, default) for _, cell in cells]

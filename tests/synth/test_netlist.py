@@ -33,12 +33,12 @@ def found(tool):
     return True
 
 
-def mapped(folder, verilog, part="xcku115-flvb2104-2-i"):
+def mapped(folder, verilog, part="xcku115-flvb2104-2-i", **hardware):
     """Map Verilog with the real program, as the stage does."""
     if not found(YOSYS):
         pytest.skip("Yosys is not installed")
     job = tiny.job(synth.STAGE, folder / "synth", verilog=verilog)
-    job.full_point = DesignPoint.model_validate({"model": "m", "hardware": {"part": part}})
+    job.full_point = DesignPoint.model_validate({"model": "m", "hardware": {"part": part, **hardware}})
     synth.run(job)
     return job.out / "netlist"
 
@@ -147,6 +147,49 @@ def test_swapped_carry_inputs_are_found(network, tmp_path, monkeypatch):
     monkeypatch.setattr("flow.synth._netgate.suspects", lambda *_: [module])
     with pytest.raises(MismatchError, match=rf"output \d+: expected .* module {module}"):
         run(tmp_path / "job", network, netlist)
+
+
+TIMES = {
+    "times.v": "module times(input [19:0] a, output [19:0] y); assign y = $signed(a[9:0]) * $signed(a[19:10]); endmodule\n",
+    "top.v": """module product(input clk, input [19:0] a, output reg [19:0] y);
+  reg [19:0] r; wire [19:0] w;
+  times t(.a(r), .y(w));
+  always @(posedge clk) begin r <= a; y <= w; end
+endmodule
+""",
+}
+
+
+@pytest.mark.parametrize(("part", "dsp"), [("xc7z020clg400-1", True), ("xck26-sfvc784-2LV-c", True), ("xck26-sfvc784-2LV-c", False)])
+def test_products_of_signals_take_dsp_slices_on_request(tmp_path, part, dsp):
+    words = (Word(0, 10, 0, True), Word(10, 10, 0, True))
+    manifest = Manifest(
+        "product", "clk", 2, 1, Port("a", 20, words), Port("y", 20, (Word(0, 20, 0, True),)), tuple(TIMES), ("times",), "o", ""
+    )
+    (tmp_path / "verilog").mkdir()
+    for name, text in TIMES.items():
+        (tmp_path / "verilog" / name).write_text(text)
+    manifest.save(tmp_path / "verilog" / "manifest.json")
+    x = np.random.default_rng(0).integers(-512, 512, (70, 2)).astype(float)
+    np.savez(tmp_path / "vectors.npz", x=x, y=x.prod(axis=1, keepdims=True))
+    netlist = mapped(tmp_path, tmp_path / "verilog", part, dsp=dsp)
+    run(tmp_path / "right", SimpleNamespace(verilog=tmp_path / "verilog", netlist=netlist, vectors=tmp_path / "vectors.npz"))
+    kinds = [cell.kind for cell in parse((netlist / "times.v").read_text(), "times.v")[0].cells]
+    assert [kind for kind in kinds if kind.startswith("DSP")] == ([f"DSP48E{1 if part.startswith('xc7') else 2}"] if dsp else [])
+
+
+def test_a_netlist_of_ecp5_passes_and_a_wrong_one_does_not(tmp_path):
+    (tmp_path / "verilog").mkdir()
+    (tmp_path / "verilog" / "lines.v").write_text(DELAY)
+    LINES.save(tmp_path / "verilog" / "manifest.json")
+    x = np.random.default_rng(0).integers(0, 256, (90, 1)).astype(float)
+    np.savez(tmp_path / "vectors.npz", x=x, y=(x + 1) % 256)
+    netlist = mapped(tmp_path, tmp_path / "verilog", "lfe5u-85f")
+    design = SimpleNamespace(verilog=tmp_path / "verilog", netlist=netlist, vectors=tmp_path / "vectors.npz")
+    run(tmp_path / "right", design)
+    wrong = broken(tmp_path / "netlist", design, "lines", r"\.INJECT1_0\(\"NO\"\)", '.INJECT1_0("YES")')
+    with pytest.raises(MismatchError, match="module lines"):
+        run(tmp_path / "wrong", design, wrong)
 
 
 @pytest.mark.parametrize(("cell", "pin"), [("FDRE", "CE"), ("SRL16E|SRLC32E", "CE")])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -146,6 +147,24 @@ def test_parts_are_found_by_device_in_any_package():
             find_part(name)
     with pytest.raises(ConfigError, match="Did you mean 'xc7z020clg400-1'"):
         synth.check(DesignPoint.model_validate({"model": "m", "hardware": {"part": "xc7z020clg400_1"}}))
+
+
+REPORTS = Path(__file__).parents[3] / "shared" / "reports"
+
+
+@pytest.mark.skipif(not REPORTS.is_dir(), reason="there are no reports of the vendor's tools here")
+def test_capacities_are_those_that_the_tools_of_the_vendor_tell():
+    seen = set()
+    for path in REPORTS.rglob("*_csynth.xml"):
+        text = path.read_text(errors="replace")
+        name, table = re.search(r"<Part>([^<]+)", text), re.search(r"<AvailableResources>(.*?)</AvailableResources>", text, re.S)
+        if name and table and any(name[1].startswith(part.device) for part in PARTS):
+            part = find_part(name[1])
+            told = dict(re.findall(r"<(LUT|FF|DSP|DSP48E|BRAM_18K)>(\d+)<", table[1]))
+            have = {"LUT": part.lut, "FF": part.ff, "BRAM_18K": 2 * part.bram, "DSP": part.dsp, "DSP48E": part.dsp}
+            assert {k: int(v) for k, v in told.items()} == {k: have[k] for k in told}
+            seen.add(part.device)
+    assert seen == {"xcku115", "xc7z020", "xcvu9p", "xcu250"}
 
 
 def test_groups_run_in_order_and_a_failure_stops_what_follows(tmp_path):
