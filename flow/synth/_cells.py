@@ -102,7 +102,7 @@ def _product(width: int) -> Callable[[Settings, Words, Words], Words]:
     def evaluate(settings: Settings, pins: Words, state: Words) -> Words:
         a, b, c, takes_c = pins[:width], pins[30:48], pins[48:96], pins[96 + 4]
         wide = np.concatenate([a, np.repeat(a[-1:], 48 - width, axis=0)])
-        total = c & takes_c
+        total: Words = c & takes_c
         for place, bit in enumerate(b):
             row = np.zeros_like(total)
             row[place:] = wide[: 48 - place] & bit

@@ -163,13 +163,7 @@ def _batch(kind: str, cells: Sequence[tuple[int, Cell]], root: Nets) -> _Batch:
     for name, value in found.fixed.items():
         if any(cell.parameters.get(name, value) != value for _, cell in cells):
             raise InvalidInput(f"netlist: a cell {kind} whose {name} is not {value}; there is no model of it here.")
-    for pin, allowed in found.tied.items():
-        for base, cell in cells:
-            nets = root[[base + net for net in cell.pins.get(pin, ())]].tolist() if cell.pins.get(pin) else []
-            if any(net > ONE for net in nets) or sum(bit << i for i, bit in enumerate(nets)) not in allowed:
-                raise InvalidInput(
-                    f"netlist: pin {pin} of cell {cell.name} ({kind}) is not one of {allowed}; there is no model of it here."
-                )
+    _check_tied(found, kind, cells, root)
     settings: dict[str, NDArray[np.uint64] | list[str]] = {}
     for name, default in found.parameters.items():
         values = [cell.parameters.get(name, default) for _, cell in cells]
@@ -181,6 +175,16 @@ def _batch(kind: str, cells: Sequence[tuple[int, Cell]], root: Nets) -> _Batch:
     clocks = _pins(((found.clock, 1),), kind, cells, root)[0] if found.clock else np.zeros(len(cells), np.int64)
     inputs, outputs = _pins(found.inputs, kind, cells, root), _pins(found.outputs, kind, cells, root, len(root) - 1)
     return _Batch(found, settings, inputs, outputs, clocks, empty)
+
+
+def _check_tied(found: Model, kind: str, cells: Sequence[tuple[int, Cell]], root: Nets) -> None:
+    for pin, allowed in found.tied.items():
+        for base, cell in cells:
+            nets = [int(root[base + net]) for net in cell.pins.get(pin, ())]
+            if any(net > ONE for net in nets) or sum(bit << i for i, bit in enumerate(nets)) not in allowed:
+                raise InvalidInput(
+                    f"netlist: {kind} {cell.name}: pin {pin} is not one of {allowed}, which is all that there is a model of."
+                )
 
 
 def _pins(pins: Sequence[tuple[str, int]], kind: str, cells: Sequence[tuple[int, Cell]], root: Nets, spare: int = ZERO) -> Nets:

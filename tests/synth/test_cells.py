@@ -181,6 +181,7 @@ def circuit(inside, wires=WIRES):
         ("  MAGIC u (\n    .O(y)\n  );\n", "1 cells MAGIC, of which there is no model"),
         (REGISTER.replace(".C(clk)", ".C(a[1])"), "does not see the rising edge of 'clk'"),
         (REGISTER.replace("  FDRE r (", "  FDRE #(\n    .IS_C_INVERTED(1'h1)\n  ) r ("), "IS_C_INVERTED is not 0"),
+        ("  DSP48E1 u (\n    .OPMODE({ 6'h00, a[0] })\n  );\n", r"pin OPMODE is not one of \(5, 53\)"),
         ("  LUT2 u (\n    .I0(y),\n    .I1(a[0]),\n    .O(y)\n  );\n", "loop of logic"),
         ("  assign y = y;\n  CARRY4 u (\n    .DI(a),\n    .S(4'h0)\n  );\n", "pin DI of cell u .* has 2 bits, not 4"),
     ],
