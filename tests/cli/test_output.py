@@ -8,7 +8,7 @@ import pytest
 from flow.cli import build_parser
 from flow.core.plugins import names
 from flow.core.stage import Stage
-from flow.stages import IDS, load_stage
+from flow.stages import IDS, KNOWN, load_stage
 
 COMMANDS = ("run", "sweep", "report", "explain", "check", "matrix", "read-report", "doctor", "list", "gc")
 
@@ -50,7 +50,7 @@ def test_list(hlscape, what, group):
 
 def test_list_stages_and_models(hlscape):
     rows = json.loads(hlscape("list", "stages", "--json").out)["stages"]
-    assert set(rows) == {*IDS, "import"}
+    assert set(rows) == set(KNOWN)
     assert all(rows.values())
     assert isinstance(load_stage(IDS[0]), Stage)
     assert "econ_t" in hlscape("list", "models").out.split()

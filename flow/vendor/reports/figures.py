@@ -28,7 +28,7 @@ class Figure:
         name: for example ``lut``, ``latency_min``, ``wns``.
         value: the number.
         unit: for example ``LUT``, ``cycles``, ``ns``, ``W``.
-        kind: provenance class: ``csynth``, ``mapped``, ``routed``, or ``measured`` for cycles counted in simulation.
+        kind: provenance class: ``csynth``, ``mapped``, ``routed``, ``estimate`` for power, or ``measured`` for cycles counted in simulation.
         module: module or netlist that it is about; empty if the report does not say it.
         source: tool with its version.
         path: the file.
@@ -117,10 +117,11 @@ def of_timing(report: Timing) -> Iterator[Figure]:
 
 
 def of_power(report: Power) -> Iterator[Figure]:
-    """Yield power."""
+    """Yield power, which Vivado estimates from assumed switching, whatever the netlist; the source says which."""
+    origin = f"{source(report.tool, report.version)}, {report.kind} netlist".lstrip(", ")
     for name, value in (("power", report.total_w), ("power_dynamic", report.dynamic_w), ("power_static", report.static_w)):
         if value is not None:
-            yield Figure(name, value, "W", report.kind, report.design or "", source(report.tool, report.version), report.path)
+            yield Figure(name, value, "W", "estimate", report.design or "", origin, report.path)
 
 
 def of_project(project: "Project") -> Iterator[Figure]:
