@@ -81,8 +81,11 @@ class Walk:
         r, bits = self.rates, [_width(self.ops[i]) for i in op.addr]
         if op.opcode in (ADD, SUBTRACT, ADD_CONSTANT, NEGATE):
             return self.adder(at, width)
-        if op.opcode == ADD3:  # three become two in one level of look-up tables
-            return self.adder((at[0] + r.lut + r.net, at[1] + r.lut + r.net), width)
+        if op.opcode == ADD3:
+            if r.negates_apart and not all(op.data[0:6:2]):
+                at = self.adder(at, width)
+                at = at[0] + r.net, at[1] + r.net
+            return self.adder((at[0] + r.lut + r.net, at[1] + r.lut + r.net), width)  # three become two in one level of look-up tables
         if op.opcode == MULTIPLY:
             for _ in range(math.ceil(math.log2(max(2, min(bits))))):  # a tree of partial products
                 at = self.adder((at[0] + r.net, at[1] + r.net), sum(bits))
