@@ -185,8 +185,8 @@ class GateConfig(Section):
     """How many samples the exactness gate compares.
 
     Attributes:
-        samples: in software.
-        rtl_samples: in simulated Verilog, and in the mapped netlist if they are at least 64.
+        samples: in software and in the mapped netlist.
+        rtl_samples: in simulated Verilog.
         waveform: keep what every signal of the Verilog does over the first vectors, as a VCD file; with the open back end.
     """
 

@@ -118,7 +118,8 @@ class Circuit:
         values[ZERO], values[ONE] = 0, FULL
         for batch in self._registers:
             batch.state = _initial(batch, words, rng)
-        trace = Trace([])
+        watched = np.unique(np.concatenate([*self._watched(), [ZERO]]))
+        trace = Trace(watched, [])
         for cycle in stimulus:
             values[self.inputs[port]] = cycle
             for batch in self._registers:
@@ -126,22 +127,33 @@ class Circuit:
                     values[batch.outputs] = batch.state
             for evaluate, part, owner, keep in self._steps:
                 values[part.outputs] = evaluate(part.settings, values[part.inputs], owner.state[:, keep])
-            trace.values.append(values.copy())
+            trace.values.append(values[watched])
             for batch in self._registers:
                 if batch.model.step is not None:
                     batch.state = batch.model.step(batch.settings, values[batch.inputs], batch.state)
         return trace
 
+    def _watched(self) -> list[Nets]:
+        modules = [ports for instance in self.instances for ports in (instance.inputs, instance.outputs)]
+        return [nets for ports in (self.outputs, *modules) for nets in ports.values()]
+
 
 @dataclass
 class Trace:
-    """Values of all nets at the end of each cycle, before its clock edge."""
+    """Values of the outputs and of the ports of all modules at the end of each cycle, before its clock edge.
 
+    Attributes:
+        nets: sorted.
+        values: of each cycle, (nets, words).
+    """
+
+    nets: Nets
     values: list[Words]
 
     def port(self, nets: Nets) -> Words:
         """Return (cycles, bits, words)."""
-        return np.stack([values[nets] for values in self.values])
+        rows = np.searchsorted(self.nets, nets)
+        return np.stack([values[rows] for values in self.values])
 
 
 def _initial(batch: _Batch, words: int, rng: np.random.Generator) -> Words:

@@ -75,14 +75,13 @@ def load(folder: Path, manifest: Manifest) -> Netlist:
     return Netlist(circuit, manifest)
 
 
-def suspects(job: Job, netlist: Netlist, trace: Trace, count: int, verilog: Path, tools: Sequence[Tool]) -> list[str]:
+def suspects(job: Job, netlist: Netlist, x: NDArray[np.float64], verilog: Path, tools: Sequence[Tool]) -> list[str]:
     """Simulate the Verilog of the modules inside on the inputs that they had in the netlist, and say which give other outputs.
 
     Args:
         job: gives a work folder and runs the programs.
-        netlist: what was simulated.
-        trace: what its nets did.
-        count: streams in use.
+        netlist: what is wrong.
+        x: (N, ...) inputs that show it, channels last.
         verilog: folder of the Verilog.
         tools: of the simulation of the Verilog.
 
@@ -92,6 +91,8 @@ def suspects(job: Job, netlist: Netlist, trace: Trace, count: int, verilog: Path
     instances = [i for i in netlist.circuit.instances if i.module in netlist.manifest.stages]
     if not instances:
         return []
+    count = -(-len(x) // BURST)
+    _, trace = netlist.simulate(x, job.rng(0, "registers"))
     fed, made, lines, at, end = [], [], [], 0, 0
     for n, instance in enumerate(instances):
         pins = []

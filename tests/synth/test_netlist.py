@@ -102,10 +102,10 @@ def broken(folder, design, module, pattern, replacement, which=0):
 
 
 def test_a_right_netlist_passes(network, delay, tmp_path):
-    for design, folder in ((network, tmp_path / "network"), (delay, tmp_path / "delay")):
+    for design, folder, count in ((network, tmp_path / "network", 70), (delay, tmp_path / "delay", 90)):
         job = run(folder, design)
-        assert {n: m.value for n, m in job.metrics.items()} == {"gate_netlist_mismatches": 0, "gate_netlist_samples": 64}
-        assert json.loads((job.out / "netsim_gate").read_text())["samples"] == 64
+        assert {n: m.value for n, m in job.metrics.items()} == {"gate_netlist_mismatches": 0, "gate_netlist_samples": count}
+        assert json.loads((job.out / "netsim_gate").read_text())["samples"] == count
     kinds = {cell.kind for cell in parse((delay.netlist / "lines.v").read_text(), "lines.v")[0].cells}
     assert kinds & {"SRL16E", "SRLC32E"}
 
@@ -119,7 +119,7 @@ def first_seen(folder, network, module, pattern, change):
     shutil.copytree(network.netlist, folder)
     for place in re.finditer(pattern, text):
         (folder / f"{module}.v").write_text(text[: place.start()] + change(place) + text[place.end() :])
-        if (load(folder, manifest).simulate(x[:64], np.random.default_rng(0))[0] != y[:64]).any():
+        if (load(folder, manifest).simulate(x, np.random.default_rng(0))[0] != y).any():
             return folder
     raise AssertionError
 
@@ -133,7 +133,9 @@ def test_one_bit_of_a_look_up_table_is_found_and_named(network, tmp_path):
     with pytest.raises(MismatchError) as seen:
         netsim.run(job)
     words = str(seen.value)
-    assert re.search(r"level 'netlist' differs from 'rtl' in \d+ of 64 samples; first: layer out, sample \d+, output \d+: expected", words)
+    assert re.search(
+        r"level 'netlist' differs from 'alkaid' in \d+ of 70 samples; first: layer out, sample \d+, output \d+: expected", words
+    )
     assert re.search(rf"Not what its Verilog is: module {module} \(bit \d+ of model_out( and \d+ more)?\)\.$", words)
     assert job.metrics["gate_netlist_mismatches"].value > 0
     assert not (job.out / "netsim_gate").exists()
@@ -210,6 +212,11 @@ def test_a_netlist_without_ports_or_modules_is_refused(delay, tmp_path):
     (netlist / "netlist.json").write_text('{"top": "lines", "modules": []}')
     with pytest.raises(MissingInput, match="no netlist of lines"):
         run(tmp_path / "again", delay, netlist)
+
+
+def test_samples_beyond_what_fits_into_memory_at_once(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(netsim, "AT_ONCE", 32)
+    assert run(tmp_path, network).metrics["gate_netlist_samples"].value == 70
 
 
 def test_no_resource_of_a_wrong_netlist_is_published():
