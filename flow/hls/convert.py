@@ -122,6 +122,8 @@ def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: fl
         config["LayerType"] = {f"DepthwiseConv{n}D": {"Strategy": "latency"} for n in (1, 2)}
     for table in layers.values():  # they would come first
         table.pop("Strategy", None), table.pop("ReuseFactor", None)
+    if hls.strategy == "resource" and io == "parallel":
+        layers |= _limited(graph, hls.reuse_factor)
     model = hls4ml.converters.convert_from_onnx_model(
         graph,
         output_dir=str(folder),
@@ -137,6 +139,19 @@ def _build(graph: ModelWrapper, folder: Path, name: str, part: str, clock_ns: fl
     for layer in model.get_layers():
         layer.set_attr("trace", True)
     return model
+
+
+def _limited(graph: ModelWrapper, reuse_factor: int) -> dict[str, dict[str, int]]:
+    """Return the reuse factors of convolutions, by hls4ml's later names.
+
+    hls4ml's C++ for these is right only up to one column of the matrix (``nnet_conv2d_resource.h``), but nothing in it sees to that.
+    """
+    found = {}
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            shape = graph.get_tensor_shape(node.input[1])
+            found[f"Conv{len(shape) - 2}D_{node.name}"] = {"ReuseFactor": min(reuse_factor, math.prod(shape[1:]))}
+    return found
 
 
 def _finish(folder: Path, name: str, stamp: str) -> None:

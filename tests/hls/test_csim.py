@@ -102,7 +102,7 @@ def test_the_testbench_of_the_project_writes_every_output_exactly(compiled, tmp_
 
 @pytest.mark.parametrize(
     ("form", "hls"),
-    [("parallel", Hls("resource", 5)), ("stream", Hls("resource", 5)), ("parallel", Hls("distributed_arithmetic"))],
+    [("parallel", Hls("resource", 1000)), ("stream", Hls("resource", 5)), ("parallel", Hls("distributed_arithmetic"))],
     ids=str,
 )
 def test_every_strategy_computes_the_same(tmp_path, form, hls):
