@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 import time
 
 import pytest
@@ -235,3 +237,39 @@ def test_an_old_vitis_run_does_not_hide_the_program_beside_it(install, monkeypat
     monkeypatch.setenv("FAKE_VITIS_RUN_VERSION", "2023.2")
     monkeypatch.setenv("FAKE_VITIS_HLS_VERSION", "2023.2")
     assert load_stage("csynth").tools[0].read_version() == "vitis_hls 2023.2"
+
+
+def test_ctrl_c_kills_all_processes(install, execute):
+    fakes = install("vitis_hls", vitis_hls="child")
+
+    def interrupt():
+        until = time.monotonic() + 20
+        while not (fakes.state / "child").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        execute("csynth", vendor={"max_hours": 0.01})
+    thread.join()
+    for name in ("pid", "child"):
+        gone(int((fakes.state / name).read_text()))
+
+
+def test_figures_of_different_classes_are_not_compared(install, execute):
+    install("vitis_hls", "vivado")
+    csynth = execute("csynth").metrics["csynth_lut"]
+    mapped = execute("vsynth").metrics["lut"]
+    routed = execute("vsynth", vendor={"vsynth": "route"}).metrics["lut"]
+    assert {m.kind for m in (csynth, mapped, routed)} == {"csynth", "mapped", "routed"}
+    assert not any(a.comparable(b) for a, b in ((csynth, mapped), (mapped, routed), (csynth, routed)))
+
+
+def test_a_routed_design_that_is_none_is_no_result(install, execute, monkeypatch):
+    install("vitis_hls", "vivado", vivado="not-routed")
+    execute("csynth")
+    with pytest.raises(ToolFailed, match=r"left no report of a routed design \(its state is 'Optimized'\)"):
+        execute("vsynth", vendor={"vsynth": "route"})
+    assert execute.last.metrics == {}

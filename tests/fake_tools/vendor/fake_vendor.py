@@ -3,7 +3,7 @@ print and write reports in the layouts of their versions. An unknown command or 
 
 FAKE_<PROGRAM>_VERSION is the version. FAKE_<PROGRAM> is a mode: `fail`, `hang`, `child` (hangs, and so does its child, in a session of
 its own), `licence`, `licence-once` (FAKE_STATE, a folder, remembers it), `memory` (takes 400 MiB and hangs), `no-report`, `bad-report`,
-`mismatch` (one output of cosim off by one LSB), `cosim-fail`, `no-outputs`, `no-cosim-report`, `slow` (0.2 s for each line).
+`mismatch` (one output of cosim off by one LSB), `cosim-fail`, `no-outputs`, `no-cosim-report`, `not-routed`, `slow` (0.2 s for each line).
 FAKE_STATE/calls has the arguments of each call, one JSON list a line; FAKE_STATE/pid and FAKE_STATE/child the processes that hang.
 """
 
@@ -212,7 +212,7 @@ def report(write, suffix=""):
         tcl.need("synth")
         found, _ = options(args, {"-file": True, "-hierarchical": False})
         if MODE != "no-report" and "-hierarchical" not in found:
-            text = write(VERSION, tcl.part, tcl.top, tcl.clock, routed="route" in tcl.done)
+            text = write(VERSION, tcl.part, tcl.top, tcl.clock, routed="route" in tcl.done and MODE != "not-routed")
             Path(found["-file"]).write_text(text[: len(text) // 3] if MODE == "bad-report" else text)
 
     return command
