@@ -84,14 +84,18 @@ def _execute(job: Job, plan: "BuildPlan", work: Path) -> None:
 
 
 def _write(job: Job, work: Path, manifest: "Manifest", best: "Routed") -> None:
+    from flow.synth import _harness
+
     folder = job.output("route")
     folder.mkdir()
     for source, name in ((f"seed{best.seed}.json", "report.json"), (f"seed{best.seed}.config", "network.config")):
         shutil.copyfile(work / source, folder / name)
     for name in ("network.bit", "harness.v"):
         shutil.copyfile(work / name, folder / name)
-    pins = job.point.route.pins
-    (folder / "README.md").write_text(README.format(part=job.point.hardware.part, top=manifest.top, places=PLACED if pins else UNPLACED))
+    complete = set(_harness.PINS) <= set(job.point.route.pins)
+    (folder / "README.md").write_text(
+        README.format(part=job.point.hardware.part, top=manifest.top, places=PLACED if complete else UNPLACED)
+    )
 
 
 def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]") -> None:
@@ -116,11 +120,14 @@ def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]
         job.measure(key, value, unit, kind="routed", direction=better, source=origin, part=part, title=title)
 
 
-PLACED = "The pins that `route.pins` names are where it says, at 3.3 V."
-UNPLACED = "nextpnr chose the pins, so **do not load it into a board** before `route.pins` says where clk, din, load and dout are."
+PLACED = "They are where `route.pins` says, at 3.3 V."
+UNPLACED = (
+    "nextpnr chose pins of them,\nso **do not load it into a board** before `route.pins` says where each of clk, din, load and dout is."
+)
 README = """# A network in a bitstream for {part}
 
 `network.bit` holds `{top}` in the harness of `harness.v`, which says how bits go in and come out through four pins. {places}
+
 `network.config` is the same as text (Project Trellis), `report.json` the timing and utilization that nextpnr reports. Nothing here was
 loaded into a device.
 """

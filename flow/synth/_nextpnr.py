@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow.core.errors import DoesNotFit, FlowError, InvalidInput, MissingInput, ToolTimeout
+from flow.core.errors import ConfigError, DoesNotFit, FlowError, InvalidInput, MissingInput, ToolTimeout
 from flow.core.tool import YOSYS, Tool
 from flow.rtl.ports import Manifest
 from flow.synth import _harness
@@ -28,6 +28,7 @@ NEXTPNR = _tool("nextpnr-ecp5", "nextpnr-ecp5", r"nextpnr-(\d+(?:\.\d+)+)", (0, 
 ECPPACK = _tool("ecppack", "ecppack", r"Version (\d+\.\d+)", (1, 2))
 BLACK_BOXES = "+/lattice/cells_bb_ecp5.v"
 FULL = re.compile(r"no (?:more |available )?bels|Unable to (?:place|find)|Failed to (?:place|expand)|placement legali[sz]ation", re.I)
+NO_PIN = re.compile(r"constrained to pin '(\w+)', which does not exist for package '(\w+)'")
 STUCK = re.compile(r"Failed to route|Unrouteable|unable to route", re.I)
 
 
@@ -160,6 +161,8 @@ def explain(error: FlowError, part: str) -> FlowError:
     text = str(error)
     if isinstance(error, ToolTimeout):
         return ToolTimeout(f"{text}\nWith a larger route.max_hours it may go on for longer; a larger part is routed faster.")
+    if found := NO_PIN.search(text):
+        return ConfigError(f"route.pins: package {found[2]} of hardware.part = '{part}' has no pin '{found[1]}'.")
     if FULL.search(text):
         return DoesNotFit(
             f"the mapped network does not fit hardware.part = '{part}'. Choose a larger part (the largest is lfe5u-85f), or a smaller "

@@ -174,6 +174,10 @@ def test_errors_of_nextpnr_say_what_to_do(line, words):
     assert line in str(error)
     other = ToolFailed("nextpnr-ecp5 ended with code 1: ERROR: no such file")
     assert _nextpnr.explain(other, "lfe5u-12f") is other
+    pin = "ERROR: IO pin 'dout$tr_io' constrained to pin 'ZZ9', which does not exist for package 'CABGA381'."
+    wrong = _nextpnr.explain(ToolFailed(pin), "lfe5u-12f")
+    assert isinstance(wrong, ConfigError)
+    assert str(wrong) == "route.pins: package CABGA381 of hardware.part = 'lfe5u-12f' has no pin 'ZZ9'."
     assert "route.max_hours" in str(_nextpnr.explain(ToolTimeout("nextpnr-ecp5 ran past its limit"), "lfe5u-12f"))
 
 
@@ -261,16 +265,20 @@ def test_a_missing_package_is_named_before_work_starts(monkeypatch):
 
 @pytest.mark.skipif(not REAL, reason="nextpnr-ecp5 is not installed")
 def test_a_network_is_routed_and_the_same_seed_gives_the_same_bitstream(job, tmp_path):
-    told = []
+    told, pins = [], {"clk": "G2", "din": "D6", "load": "R1", "dout": "B2"}
+    job = start(tmp_path / "first", job.inputs["verilog"], job.inputs["netlist"], part="lfe5u-12f", pins=pins)
     job.progress = lambda fraction, text: told.append(text)
     route.run(job)
+    assert "They are where `route.pins` says" in (job.out / "route" / "README.md").read_text()
+    config = (job.out / "route" / "network.config").read_text()
+    assert all(f"{kind}PUT_LVCMOS33" in config for kind in ("IN", "OUT"))
     assert (job.metrics["routed_lut"].value, job.metrics["routed_ff"].value) == (9, 16)  # 8, and one that drives the constant
     assert job.metrics["fmax_mhz"].value > 50
     assert job.metrics["wns_ns"].value == pytest.approx(5.0 - 1000 / job.metrics["fmax_mhz"].value)
     assert any(text.startswith("placement") for text in told)
     bits = (job.out / "route" / "network.bit").read_bytes()
     assert b"LFE5U-12F" in bits[:200]
-    again = start(tmp_path / "again", job.inputs["verilog"], job.inputs["netlist"], part="lfe5u-12f")
+    again = start(tmp_path / "again", job.inputs["verilog"], job.inputs["netlist"], part="lfe5u-12f", pins=pins)
     route.run(again)
     assert hashlib.sha256((again.out / "route" / "network.bit").read_bytes()).digest() == hashlib.sha256(bits).digest()
 
