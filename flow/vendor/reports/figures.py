@@ -28,7 +28,7 @@ class Figure:
         name: for example ``lut``, ``latency_min``, ``wns``.
         value: the number.
         unit: for example ``LUT``, ``cycles``, ``ns``, ``W``.
-        kind: provenance class: ``csynth``, ``mapped``, ``routed``, ``estimate`` for power, or ``measured`` for cycles counted in simulation.
+        kind: provenance class: ``csynth``, ``mapped``, ``routed``; ``estimate`` for power, ``measured`` for simulated cycles.
         module: module or netlist that it is about; empty if the report does not say it.
         source: tool with its version.
         path: the file.
