@@ -70,7 +70,7 @@ def _measure(job: Job, found: "Csynth", project: "HlsProject", source: str) -> N
         ("ii_cycles", found.interval_max_cycles, "cycles", "Initiation interval"),
         ("clock_ns", found.clock_estimated_ns, "ns", "Clock period"),
     ):  # fmt: skip
-        if value is None:
+        if value is None or capacity.get(key) == 0:  # a part without such blocks
             continue
         name, words = f"csynth_{key}", f"{title}, high-level synthesis"
         job.measure(name, value, unit, kind="csynth", direction="lower", source=source, part=part, title=words)
@@ -78,7 +78,8 @@ def _measure(job: Job, found: "Csynth", project: "HlsProject", source: str) -> N
             share, words = 100 * value / whole, f"{words}, share of the part"
             job.measure(f"{name}_percent", share, "%", kind="csynth", direction="lower", source=source, part=part, title=words)
     if project.reuse_factors:
-        job.measure("csynth_reuse_factor", max(project.reuse_factors), "", source="hls4ml", title="Reuse factor, largest that hls4ml took")
+        factor, title = max(project.reuse_factors), "Reuse factor, largest that hls4ml took"
+        job.measure("csynth_reuse_factor", factor, "", kind="csynth", source="hls4ml", part=part, title=title)
 
 
 STAGE = Stage(

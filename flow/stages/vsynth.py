@@ -54,7 +54,7 @@ def run(job: Job) -> None:
         shutil.copy2(path, out)
     if route and found.used.kind != "routed":
         raise no_report(tool, f"report of a routed design (its state is '{found.used.state}')")
-    _measure(job, found, found.used.kind, f"{tool}, out of context")
+    _measure(job, found, found.used.kind, f"{tool} (OOC)")
     numbers = {name: metric.value for name, metric in job.metrics.items()}
     job.output("vsynth_report").write_text(json.dumps({"tool": tool, "part": hardware.part, **numbers}, indent=1, sort_keys=True) + "\n")
 
@@ -99,7 +99,7 @@ def _measure(job: Job, found: Found, kind: "Kind", source: str) -> None:
         title = "Highest clock frequency"
         job.measure("fmax_mhz", 1000 / (period - slack), "MHz", kind=kind, direction="higher", source=source, part=part, title=title)
     if found.power is not None and found.power.total_w is not None:
-        words = f"{source}; confidence {found.power.confidence}" if found.power.confidence else source
+        words = f"{source}, confidence {found.power.confidence}" if found.power.confidence else source
         title = "Power that Vivado estimates"
         job.measure("power_w", found.power.total_w, "W", kind="estimate", direction="lower", source=words, part=part, title=title)
 

@@ -59,7 +59,7 @@ def test_the_whole_way(hlscape, install, tmp_path, monkeypatch):
     assert all(stage["cached"] for stage in document["stages"].values())
     assert (metrics["csynth_lut"]["value"], metrics["csynth_lut"]["class"]) == (fake.LUT, "csynth")
     assert (metrics["lut"]["value"], metrics["lut"]["class"], metrics["lut"]["source"]) == (
-        fake.MAPPED_LUT, "mapped", "vivado 2022.2, out of context"
+        fake.MAPPED_LUT, "mapped", "vivado 2022.2 (OOC)"
     )  # fmt: skip
     assert document["gate"]["levels"]["cosim"] == {"mismatches": 0, "samples": 64}
     assert document["gate"]["mismatches"] == 0
