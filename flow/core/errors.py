@@ -70,7 +70,7 @@ class ToolFailed(FlowError):
 
 
 class DoesNotFit(FlowError):
-    """A design needs more than the part has, in cells or in wires."""
+    """A design needs more than the part has, in cells, in wires or in time."""
 
 
 class MismatchError(FlowError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, DoesNotFit
 from flow.rtl.fabric import Fabric, fabric
 
 Logic = Any  # alkaid's CombLogic; alkaid has no types
@@ -173,14 +173,15 @@ def pipeline(logic: Logic, part: str, clock_ns: float) -> Any:  # noqa: ANN401
         alkaid's FSM.
 
     Raises:
-        ConfigError: a single operation takes longer than the period; says the fastest clock. Or the family has no delay model.
+        DoesNotFit: a single operation takes longer than the period; says the fastest clock.
+        ConfigError: the family has no delay model.
     """
     rates = fabric(part)
     high = clock_ns - rates.overhead
     stages = _assign(logic, rates, high)
     if stages is None:
         fastest = _fastest(logic, rates, high)
-        raise ConfigError(
+        raise DoesNotFit(
             f"hardware.clock_ns = {clock_ns:g}: the slowest single operation of this network is estimated to need {fastest:.2f} ns on "
             f"{part}, registers included ({rates.describe()}), and none is cut in two. Set hardware.clock_ns to "
             f"{math.ceil(fastest * 100) / 100:g} or more, choose a faster part, or set hardware.logic_per_stage by hand."

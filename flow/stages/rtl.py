@@ -40,7 +40,7 @@ def run(job: Job) -> None:
     Raises:
         InvalidInput: the network is too large to be unrolled.
         MismatchError: with the first layer, sample and values that differ.
-        ConfigError: no pipeline depth reaches the clock.
+        DoesNotFit: no pipeline depth reaches the clock.
     """
     from flow import gate
     from flow.rtl import axis

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, DoesNotFit
 from flow.rtl import timing
 from flow.rtl.fabric import _PLUS, Fabric, fabric
 from flow.rtl.lower import lower
@@ -111,7 +111,7 @@ def test_every_depth_computes_the_same_and_meets_the_clock(part, tmp_path):
 def fits(lowered, part, clock):
     try:
         _pipeline(lowered.logic, part, clock, None)
-    except ConfigError:
+    except DoesNotFit:
         return False
     return True
 
@@ -139,11 +139,11 @@ def test_one_stage_less_is_too_slow():
 
 def test_a_clock_that_no_depth_reaches_is_refused_with_the_fastest_one():
     logic = lower(tiny.convolution(np.random.default_rng(2))).logic
-    with pytest.raises(ConfigError, match=r"hardware.clock_ns = 1: the slowest single operation.*Set hardware.clock_ns to") as caught:
+    with pytest.raises(DoesNotFit, match=r"hardware.clock_ns = 1: the slowest single operation.*Set hardware.clock_ns to") as caught:
         _pipeline(logic, ZYNQ, 1.0, None)
     fastest = float(re.search(r"clock_ns to ([0-9.]+) or more", str(caught.value))[1])
     assert max(timing.estimate(_pipeline(logic, ZYNQ, fastest, None).logic.values(), ZYNQ).delays) <= fastest
-    with pytest.raises(ConfigError):
+    with pytest.raises(DoesNotFit):
         _pipeline(logic, ZYNQ, fastest - 0.02, None)
 
 
