@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flow.core.errors import ConfigError, DoesNotFit
+from flow.core.errors import DoesNotFit
 from flow.rtl.fabric import Fabric, fabric
 
 Logic = Any  # alkaid's CombLogic; alkaid has no types
