@@ -118,7 +118,7 @@ def test_command_line(site, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert code == 0, err
     document = json.loads(out)
-    assert document["metrics"]["lut"]["source"] == "vivado 2022.2, out of context"
+    assert document["metrics"]["lut"]["source"] == "vivado 2022.2 (OOC)"
     entries = [call[call.index("--entrypoint") + 1] for call in runs(tmp_path)]
     assert {Path(entry).name for entry in entries} == {"vitis_hls", "vivado"}
     replay = next((tmp_path / "store/vsynth").glob("*/replay.sh")).read_text()
