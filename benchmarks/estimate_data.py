@@ -31,7 +31,7 @@ from flow.synth import open as back_end
 from flow.synth._parts import find_part
 from flow.synth._plan import Command, Report
 
-NETWORKS = 32
+NETWORKS = 44
 PARTS = ("xcku115-flvb2104-2-i", "xcvu9p-flga2104-2-e", "xc7z020clg400-1")  # in turn: one of each family of Xilinx
 CLOCKS_NS = (4.0, 5.0, 6.0, 8.0, 10.0)
 LIMITS = (60, 8_000)  # signed digits of all products, of the networks that are taken

@@ -164,7 +164,8 @@ def features(graph: Graph, levels: float) -> dict[str, float]:
           layers, each with the weight of its adders,
         - ``stages``: depth of all layers over `levels`,
         - ``registers``: bits that pipeline registers would hold if the adders were spread evenly: `words` and ``adder_bits / levels``,
-        - ``words``: bits of the input and output port.
+        - ``words``: bits of the input and output port,
+        - ``word_share``: ``word_bits / adder_bits``.
     """
     work = layers(graph)
     total = {key: max(float(sum(getattr(w, key) for w in work.values())), 1.0) for key in _SUMS}
@@ -181,6 +182,7 @@ def features(graph: Graph, levels: float) -> dict[str, float]:
         "stages": max(depth / levels, 0.1),
         "registers": words + total["adder_bits"] / levels,
         "words": words,
+        "word_share": total["word_bits"] / total["adder_bits"],
     }
 
 

@@ -26,7 +26,7 @@ TERMS: Mapping[str, tuple[str, ...]] = {
     "ff": ("registers", "stages", "products"), "latency_cycles": ("stages", "adder_bits", "products"),
 }  # fmt: skip
 TRACED: Mapping[str, tuple[str, ...]] = {**TERMS, "lut": ("alkaid_cost",), "lut6_packed": ("alkaid_cost",)}
-RANGED = ("adder_bits", "digits", "products", "stages", "registers", "alkaid_cost", "density", "word_bits")
+RANGED = ("adder_bits", "digits", "products", "stages", "registers", "alkaid_cost", "density", "word_share")
 Features = Mapping[str, float]
 Vector = NDArray[np.float64]
 

@@ -9,8 +9,7 @@ from flow.core.errors import InvalidInput, MissingInput
 from flow.rtl.graph import FixedType, Rounding, Saturation
 
 MOST_BYTES = 16_000_000
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_CALL = re.compile(r"^[ \t]*nnet::(\w+)<([^;\n]*)>\(([^;\n]*)\);[ \t]*(?://[ \t]*(\S+))?", re.MULTILINE)
+_CALL = re.compile(r"^[ \t]*nnet::(\w+)<([^;()\n]*)>\(([^;()\n]*)\);[ \t]*(?://[ \t]*(\S+))?", re.MULTILINE)
 _FIXED = re.compile(r"(?:ap_)?(u?)fixed<([^<>]*)>|ap_(u?)int<(\d+)>")
 _SKIPPED = ("load_weights_from_txt", "save_layer_output", "load_compressed_weights_from_txt", "load_exponent_weights_from_txt")
 
@@ -139,25 +138,33 @@ def parse(firmware: Path) -> Source:
         MissingInput: one of the files is not there.
         InvalidInput: there are no layers in them.
     """
-    defines, parameters = (_COMMENT.sub("", read_text(firmware / name)) for name in ("defines.h", "parameters.h"))
+    defines, parameters = (_plain(read_text(firmware / name)) for name in ("defines.h", "parameters.h"))
     network = _network(firmware)
     both = defines + "\n" + parameters
     calls = tuple(
         Call(m[1], _split(m[2]), _split(m[3]), m[4] or "") for m in _CALL.finditer(network) if m[1] not in _SKIPPED
     )  # fmt: skip
     constants = {m[1]: int(m[2]) for m in re.finditer(r"^[ \t]*#define[ \t]+(\w+)[ \t]+(\d{1,9})[ \t]*$", both, re.MULTILINE)}
-    types = {m[2]: m[1].strip() for m in re.finditer(r"^typedef[ \t]+([^;\n]+?)[ \t]+(\w+);", both, re.MULTILINE)}
+    types = {m[2]: m[1].strip() for m in re.finditer(r"^typedef[ \t]+([^;\n]+)[ \t](\w+);", both, re.MULTILINE)}
     head = network.split("{", 1)[0]
     source = Source(
         constants, types, _configs(parameters), calls, dict(re.findall(r"auto ?& ?(\w+) = (\w+);", network)), {},
-        tuple(re.findall(r"(\w*input\w*_t|input\d*_t)>? *&? *(\w+)", head)),
+        _inputs(head),
     )  # fmt: skip
     return Source(**{**source.__dict__, "sizes": _sizes(source, network)})
 
 
+def _inputs(head: str) -> tuple[tuple[str, str], ...]:
+    """Return type and name of each parameter of the top function that is an input."""
+    words = (
+        re.fullmatch(r"\s*(?:hls::stream<)?(\w+)>?[ &*]+(\w+)(?:\[[^\]]*\])?[\s)]*", text) for text in head.partition("(")[2].split(",")
+    )
+    return tuple((found[1], found[2]) for found in words if found and "input" in found[1])
+
+
 def _network(firmware: Path) -> str:
     files = sorted(firmware.glob("*.cpp"))
-    texts = [_COMMENT.sub("", read_text(file)) for file in files]
+    texts = [_plain(read_text(file)) for file in files]
     found = [text for text in texts if _CALL.search(text)]
     if not files:
         raise MissingInput(f"{firmware}: there is no C++ file with the layers. Copy <project>.cpp of the project into it.")
@@ -166,18 +173,29 @@ def _network(firmware: Path) -> str:
     return found[0]
 
 
+def _plain(text: str) -> str:
+    """Remove ``/* comments */`` in one pass, however many are not closed."""
+    kept, rest = [], text
+    while rest:
+        before, _, comment = rest.partition("/*")
+        kept.append(before)
+        rest = comment.partition("*/")[2]
+    return "".join(kept)
+
+
 def _configs(parameters: str) -> dict[str, dict[str, str]]:
     configs = {}
-    for found in re.finditer(r"^struct[ \t]+(\w+)[^{\n]*\{(.*?)^\};", parameters, re.MULTILINE | re.DOTALL):
-        entries = re.findall(r"static const (?:unsigned|int|bool|[\w:]+)\s+(\w+)\s*=\s*([^;]+);", found[2])
-        entries += [(name, kind) for kind, name in re.findall(r"typedef\s+([^;\n]+?)\s+(\w+);", found[2])]
-        configs[found[1]] = dict(entries)
+    for chunk in re.split(r"^struct[ \t]+", parameters, flags=re.MULTILINE)[1:]:
+        name, body = re.match(r"\w*", chunk), chunk.partition("\n};")[0]
+        entries = re.findall(r"^[ \t]*static const [\w:]+[ \t]+(\w+)[ \t]*=[ \t]*([^;\n]+);", body, re.MULTILINE)
+        entries += [(key, kind.strip()) for kind, key in re.findall(r"^[ \t]*typedef[ \t]+([^;\n]+)[ \t](\w+);", body, re.MULTILINE)]
+        configs[name[0] if name else ""] = dict(entries)
     return configs
 
 
 def _sizes(source: Source, network: str) -> dict[str, tuple[int, ...]]:
     found = re.findall(r"^[ \t]*\w+_t[ \t]+(\w+)\[([^\]\n]+)\]", network, re.MULTILINE)
-    found += re.findall(r"nnet::save_layer_output<[^>\n]*>+\((\w+), *\"[^\"\n]*\", *([^)\n]+)\)", network)
+    found += re.findall(r"^[ \t]*nnet::save_layer_output<[^()\n]*>\((\w+), *\"[^\"\n]*\", *([^)\n]+)\)", network, re.MULTILINE)
     return {name: tuple(source.product(word, f"size of {name}") for word in text.split("*")) for name, text in found}
 
 
