@@ -6,7 +6,7 @@ all that came after. hls4ml's C++ is made for Vitis HLS; Vivado HLS before 2018.
 
 from flow.core.tool import OneOf, Tool
 
-VERSION = r"(?:\bv|\bVersion )(20\d\d\.\d+)"
+VERSION = r"(?:\bv|\bVersion )(20\d\d\.\d+(?:\.\d+)?)"
 INSTALL = (
     "Install AMD Vitis (or Vivado) and source its settings64.sh, or point HLSCAPE_LAUNCHER at a container or a batch system that has it."
 )

@@ -20,6 +20,7 @@ from flow.core.errors import (
     ToolVersionMismatch,
 )
 from flow.stages import load_stage
+from flow.vendor.tools import VITIS_HLS, VITIS_RUN, VIVADO, VIVADO_HLS
 from tests.fake_tools.vendor import fake_reports as fake
 from tests.vendor.conftest import LAYERS, PART, describe
 
@@ -273,3 +274,30 @@ def test_a_routed_design_that_is_none_is_no_result(install, execute, monkeypatch
     with pytest.raises(ToolFailed, match=r"left no report of a routed design \(its state is 'Optimized'\)"):
         execute("vsynth", vendor={"vsynth": "route"})
     assert execute.last.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "banner", "version"),
+    [
+        (
+            VIVADO_HLS,
+            "Vivado(TM) HLS - High-Level Synthesis from C, C++ and SystemC\n  Version 2018.2\n  Build 2258646 on Thu Jun 14",
+            "2018.2",
+        ),
+        (VIVADO_HLS, "****** Vivado(TM) HLS - High-Level Synthesis from C, C++ and SystemC v2019.2.1 (64-bit)", "2019.2.1"),
+        (
+            VITIS_HLS,
+            "\n****** Vitis HLS - High-Level Synthesis from C, C++ and OpenCL v2023.2 (64-bit)\n  Tool Version Limit: 2023.10",
+            "2023.2",
+        ),
+        (VITIS_RUN, "\n****** vitis-run v2025.2 (64-bit)\n  **** SW Build 6295257", "2025.2"),
+        (VIVADO, "vivado v2024.1 (64-bit)\nTool Version Limit: 2024.05\nSW Build 5076996", "2024.1"),
+        (VIVADO, "Vivado v2020.1 (64-bit)\nSW Build 2902540 on Wed May 27 19:54:35 MDT 2020", "2020.1"),
+    ],
+)
+def test_banners(tmp_path, monkeypatch, program, banner, version):
+    path = tmp_path / "program"
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{banner}\nEND\n")
+    path.chmod(0o755)
+    monkeypatch.setenv(program.variable, str(path))
+    assert program.read_version() == version
