@@ -124,7 +124,7 @@ def copy_without(finished, tmp_path):
 
     def copy(*stages: str) -> Path:
         store = tmp_path / "copy"
-        shutil.copytree(finished, store, ignore=shutil.ignore_patterns("locks", "tmp"))
+        shutil.copytree(finished, store, ignore=shutil.ignore_patterns("locks", "tmp", "modules"))
         for stage in stages:
             shutil.rmtree(store / stage)
         return store

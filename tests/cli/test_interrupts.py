@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,10 +114,9 @@ def test_a_library_that_eats_the_interrupt(hlscape, tiny, monkeypatch):
         except KeyboardInterrupt:
             raise RuntimeError("export failed") from None
 
-    stage = stages.load_stage("data")
-    monkeypatch.setattr(stages, "load_stage", lambda name: type(stage)(**{**stage.__dict__, "run": run}) if name == "data" else stage)
+    load = stages.load_stage
+    monkeypatch.setattr(stages, "load_stage", lambda name: replace(load(name), run=run) if name == "data" else load(name))
     monkeypatch.setattr(terminal, "_SIGNALS", [])
-    monkeypatch.setattr(stages, "IDS", ("data",))
     done = hlscape("run", tiny, "--until", "data")
     assert done.code == 2
     assert "Stopped" in done.err
