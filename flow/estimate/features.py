@@ -164,7 +164,7 @@ def features(graph: Graph, levels: float) -> dict[str, float]:
           layers, each with the weight of its adders,
         - ``stages``: depth of all layers over `levels`,
         - ``registers``: bits that pipeline registers would hold if the adders were spread evenly: `words` and ``adder_bits / levels``,
-        - ``words``: bits of the input and output port,
+        - ``words``: bits of the input and output port that matter,
         - ``word_share``: ``word_bits / adder_bits``.
     """
     work = layers(graph)
@@ -174,7 +174,8 @@ def features(graph: Graph, levels: float) -> dict[str, float]:
     columns = np.array([float(w.columns) for w in heavy])
     density = np.array([w.digits / max(w.products, 1.0) * w.weights / max(w.matrix, 1) for w in heavy])
     depth = sum(w.depth for w in work.values())
-    words = float(sum(math.prod(layer.shape) * layer.type.width for layer in (graph.port, graph.output)))
+    needed = needed_words(graph, live_words(graph))
+    words = float(sum(max(np.count_nonzero(needed[layer.name]), 1) * layer.type.width for layer in (graph.port, graph.output)))
     return {
         **total,
         "columns": float(np.average(columns, weights=share)) if heavy else 1.0,

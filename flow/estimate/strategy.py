@@ -3,7 +3,7 @@
 The rules were compared with reports of Vivado HLS (docs/vivado.md has the figures):
 
 - ``latency`` with reuse factor 1: weights are constants. A constant with at least three signed digits gets a DSP slice, one with fewer
-  becomes adders. Six layers of two networks (Vivado HLS 2019.2 and 2020.1): 0.93 to 1.12 times the slices of the report.
+  becomes adders. Six layers of two networks (Vivado HLS 2019.2 and 2020.1): 1.00 to 1.10 times the slices of the report.
 - ``resource``, or a reuse factor above 1: one multiplier for so many weights, as DSP slices when an operand is wide. Four layers (2019.2):
   16 slices at 16 x 7 bits, none at 7 x 7 bits, as reported; where between 7 and 16 bits the border lies was not seen.
 - ``resource``: the weights that are needed at once lie side by side in memories of 512 words of 36 bits. The same four layers: 4, 7, 4
