@@ -21,6 +21,7 @@ from flow.core.errors import InvalidInput
 CALIBRATION = Path(__file__).with_name("calibration.json")
 VERSION = 1  # of the features and the form of the law
 LEVEL = 0.95
+ROUNDED = 1e-3  # the table has rounded features
 TERMS: Mapping[str, tuple[str, ...]] = {
     "lut": ("adder_bits", "digits", "products"), "lut6_packed": ("adder_bits", "digits", "products"),
     "ff": ("registers", "stages", "products"), "latency_cycles": ("stages", "adder_bits", "products"),
@@ -196,5 +197,5 @@ def outside(features: Features, ranges: Mapping[str, tuple[float, float]]) -> li
     return [
         f"{name} {features[name]:.4g} is {'below' if features[name] < low else 'above'} {low if features[name] < low else high:.4g}"
         for name, (low, high) in ranges.items()
-        if name in features and not low <= features[name] <= high
+        if name in features and not low * (1 - ROUNDED) <= features[name] <= high * (1 + ROUNDED)
     ]  # fmt: skip
