@@ -175,7 +175,7 @@ def features(graph: Graph, levels: float) -> dict[str, float]:
     density = np.array([w.digits / max(w.products, 1.0) * w.weights / max(w.matrix, 1) for w in heavy])
     depth = sum(w.depth for w in work.values())
     needed = needed_words(graph, live_words(graph))
-    words = float(sum(max(np.count_nonzero(needed[layer.name]), 1) * layer.type.width for layer in (graph.port, graph.output)))
+    words = float(sum(max(int(np.count_nonzero(needed[layer.name])), 1) * layer.type.width for layer in (graph.port, graph.output)))
     return {
         **total,
         "columns": float(np.average(columns, weights=share)) if heavy else 1.0,

@@ -1,7 +1,6 @@
 """An hls4ml project (C++ and weights) -> our lowered graph, with the types, the weights and the order that its C++ has."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -237,8 +236,3 @@ class _Reader:
             value = kept.quantize(read_weights(self.firmware / "weights" / f"{variable}.txt", int(np.prod(size)))).reshape(size)
             weights[key] = (np.moveaxis(value, 0, -1) if transposed and key == "weight" else value, kept)
         return replace(layer, weights=weights, accumulator=self.accumulator(config, where))
-
-
-def types_of(graph: Graph) -> Mapping[str, str]:
-    """Return the type of every layer as text, for a message or a table."""
-    return {layer.name: str(layer.type) for layer in graph.layers}
