@@ -73,6 +73,12 @@ class DoesNotFit(FlowError):
     """A design needs more than the part has, in cells, in wires or in time."""
 
 
+class TooLarge(FlowError):
+    """A design is too large for a step that would take days; it was not begun. A limit may be raised, so it is not remembered."""
+
+    transient = True
+
+
 class MismatchError(FlowError):
     """The exactness gate saw two levels that differ."""
 

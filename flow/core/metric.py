@@ -57,6 +57,20 @@ class Metric:
         ci = document["ci"]
         return cls(**fields, kind=document["class"], ci=None if ci is None else (ci[0], ci[1]))
 
+    @property
+    def tool(self) -> str:
+        """Who counted, if it is a matter of who counts: the first word of the source of a cost that a synthesis tool gives.
+
+        >>> Metric(7, kind="mapped", source="yosys 0.70").tool
+        'yosys'
+        """
+        return self.source.partition(" ")[0] if self.kind in ("csynth", "mapped", "routed") else ""
+
+    @property
+    def axis(self) -> tuple[str, str, str, str]:
+        """What must be the same for two metrics to stand on one axis: unit, provenance class, part and tool."""
+        return self.unit, self.kind, self.part, self.tool
+
     def comparable(self, other: "Metric") -> bool:
-        """Tell whether the two may stand on one axis: same unit, provenance class and part."""
-        return (self.unit, self.kind, self.part) == (other.unit, other.kind, other.part)
+        """Tell whether the two may stand on one axis: a LUT of Yosys is not one of Vivado."""
+        return self.axis == other.axis

@@ -23,13 +23,13 @@ class Partition:
 
 
 def axis(metric: Metric) -> str:
-    """Describe what a metric may be compared with: class, unit and part."""
-    return ", ".join(text for text in (metric.kind, metric.unit, metric.part) if text)
+    """Describe what a metric may be compared with: class, unit, part and tool."""
+    return ", ".join(text for text in (metric.kind, metric.unit, metric.part, metric.tool) if text)
 
 
 def partition(points: Points, objectives: Sequence[str]) -> Partition:
-    """Sort points into groups of one unit, provenance class and part per objective."""
-    groups: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
+    """Sort points into groups of one unit, provenance class, part and tool per objective."""
+    groups: dict[tuple[tuple[str, str, str, str], ...], list[str]] = {}
     missing: dict[str, list[str]] = {}
     for name, metrics in points.items():
         absent = [objective for objective in objectives if objective not in metrics]
@@ -37,7 +37,7 @@ def partition(points: Points, objectives: Sequence[str]) -> Partition:
             missing[name] = absent
             continue
         found = [metrics[objective] for objective in objectives]
-        groups.setdefault(tuple((m.unit, m.kind, m.part) for m in found), []).append(name)
+        groups.setdefault(tuple(m.axis for m in found), []).append(name)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return Partition([names for _, names in ordered], missing)
 
@@ -56,7 +56,7 @@ def front(points: Points, objectives: Sequence[str]) -> frozenset[str]:
 
     Raises:
         ConfigError: there is no objective, an objective has no better direction, or the points differ in unit, provenance
-            class, part or direction.
+            class, part, tool or direction.
     """
     if not objectives:
         raise ConfigError("a Pareto front needs one objective or more.")
@@ -86,7 +86,7 @@ def _check_axis(objective: str, metrics: Mapping[str, Metric]) -> None:
         if not metric.comparable(first[1]) or metric.direction != first[1].direction:
             raise ConfigError(
                 f"{objective} of {first[0]} is ({axis(first[1])}) and of {name} is ({axis(metric)}): these are not compared with each "
-                "other. Rank the points of one unit, provenance class and part at a time (`partition` sorts them)."
+                "other. Rank the points of one unit, provenance class, part and tool at a time (`partition` sorts them)."
             )
 
 

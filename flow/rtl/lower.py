@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from alkaid.trace import FVArray, HWConfig, trace
 
-from flow.core.errors import InvalidInput
+from flow.core.errors import InvalidInput, TooLarge
 from flow.gate import first_layer
 from flow.rtl.graph import Array, FixedType, Graph, Layer
 from flow.rtl.operations import LAYERS, Traced
@@ -60,7 +60,8 @@ def lower(graph: Graph) -> Lowered:
         graph: what to lower. The input port gets the type of the quantizer behind the input: the host delivers it.
 
     Raises:
-        InvalidInput: a layer that cannot be lowered exactly; names it and its kind. Or a network too large to be unrolled.
+        InvalidInput: a layer that cannot be lowered exactly; names it and its kind.
+        TooLarge: too many products to be unrolled.
     """
     _check_size(graph)
     source, values = _trace(graph)
@@ -78,7 +79,7 @@ def _check_size(graph: Graph) -> None:
     counts = {layer.name: products(layer) for layer in graph.layers}
     total, largest = sum(counts.values()), max(counts, key=lambda name: counts[name])
     if total > MOST_PRODUCTS:
-        raise InvalidInput(
+        raise TooLarge(
             f"this network multiplies {total} times by a weight that is not zero, {counts[largest]} times in layer '{largest}'. RTL has "
             f"adders for each product, so at most {MOST_PRODUCTS} are lowered. Use a smaller or pruned network, or hardware.io = 'stream'."
         )

@@ -31,7 +31,7 @@ def run(job: Job) -> None:
     """Check the size, synthesize, read.
 
     Raises:
-        ConfigError: the design is too large to be unrolled.
+        TooLarge: the design is too large to be unrolled.
         FlowError: the tool fails, passes a limit, gets no licence or leaves no report.
     """
     from flow.vendor.plans import SOLUTION, Target, csynth_plan

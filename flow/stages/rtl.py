@@ -38,7 +38,7 @@ def run(job: Job) -> None:
     """Lower, compare, write.
 
     Raises:
-        InvalidInput: the network is too large to be unrolled.
+        TooLarge: the network has too many products to be unrolled.
         MismatchError: with the first layer, sample and values that differ.
         DoesNotFit: no pipeline depth reaches the clock.
     """

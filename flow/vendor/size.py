@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flow.core.errors import ConfigError, InvalidInput
+from flow.core.errors import InvalidInput, TooLarge
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def check_size(project: HlsProject, most: int, most_together: int) -> None:
         most_together: products of all layers.
 
     Raises:
-        ConfigError: names each layer that is too large, with its count and what to do.
+        TooLarge: names each layer that is too large, with its count and what to do.
     """
     lines = [f"layer {x.name}: {x.products} multiplications are unrolled ({_how(x)})" for x in project.layers if x.products > most]
     lines += [f"layer {x.name}: {x.words} output words are registers side by side" for x in project.layers if x.words > most]
@@ -94,7 +94,7 @@ def check_size(project: HlsProject, most: int, most_together: int) -> None:
             f"layer {largest.name}"
         )
     if lines:
-        raise ConfigError(
+        raise TooLarge(
             "High-level synthesis would take days or give up, so it was not begun:\n"
             + "\n".join(f"  - {line}" for line in lines)
             + f"\n{_remedy(project.layers, most, project.io)} Or raise vendor.max_unrolled (now {most}) and vendor.max_unrolled_total (now "

@@ -31,10 +31,10 @@ def test_metric_must_be_finite(bad):
         Metric(1.0, ci=(0.0, bad))
 
 
-def test_comparable_is_same_unit_class_and_part():
+def test_comparable_is_same_unit_class_part_and_tool():
     lut = METRICS[2]
-    assert lut.comparable(dataclasses.replace(lut, value=7.0, source="other", title="x"))
-    for change in ({"unit": "FF"}, {"kind": "csynth"}, {"part": "xc7a35t"}):
+    assert lut.comparable(dataclasses.replace(lut, value=7.0, source=f"{lut.tool} of another version", title="x"))
+    for change in ({"unit": "FF"}, {"kind": "csynth"}, {"part": "xc7a35t"}, {"source": "Vivado 2023.2"}):
         assert not lut.comparable(dataclasses.replace(lut, **change))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flow.core.errors import InvalidInput
+from flow.core.errors import InvalidInput, TooLarge
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.lower import first_divergence, layer_values, lower, products
 from tests.rtl import tiny
@@ -67,7 +67,7 @@ def test_every_mode_is_exact_on_ranges_that_are_no_powers_of_two(rounding):
 def test_a_network_that_is_too_large_is_refused_at_once():
     big = Layer("big", "Dense", ("in",), (700,), tiny.WIDE, {}, {"weight": (np.ones((300, 700)), tiny.WEIGHT)})
     graph = Graph((Layer("in", "Input", (), (300,), tiny.PORT), big))
-    with pytest.raises(InvalidInput, match=r"multiplies 210000 times .* 210000 times in layer 'big'.*at most 200000.*'stream'"):
+    with pytest.raises(TooLarge, match=r"multiplies 210000 times .* 210000 times in layer 'big'.*at most 200000.*'stream'"):
         lower(graph)
     source, pad, deep = tiny.image(np.random.default_rng(0)).layers[:3]
     assert (products(source), products(pad)) == (0, 0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flow.core.errors import ConfigError
+from flow.core.errors import TooLarge
 from flow.vendor.size import HlsProject, LayerSize, check_size, read_project
 from tests.vendor.conftest import describe
 
@@ -14,7 +14,7 @@ def layer(name="fc", strategy="latency", reuse=1, products=0, words=0):
 
 
 def refused(project, most=4096, together=32768):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(TooLarge) as caught:
         check_size(project, most, together)
     return str(caught.value)
 

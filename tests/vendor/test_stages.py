@@ -9,10 +9,10 @@ import time
 import pytest
 
 from flow.core.errors import (
-    ConfigError,
     InvalidInput,
     LicenceUnavailable,
     MismatchError,
+    TooLarge,
     ToolFailed,
     ToolNotFound,
     ToolOutOfMemory,
@@ -193,7 +193,7 @@ def test_a_design_that_is_too_large_is_refused_before_the_program_starts(install
     fakes = install("vitis_hls")
     describe(project, layers=[{**LAYERS[0], "products": 5000}, LAYERS[1]])
     with pytest.raises(
-        ConfigError, match=r"layer fc1: 5000 multiplications are unrolled (.|\n)*reuse_factor of 2 or more.*vendor\.max_unrolled"
+        TooLarge, match=r"layer fc1: 5000 multiplications are unrolled (.|\n)*reuse_factor of 2 or more.*vendor\.max_unrolled"
     ):
         execute("csynth")
     assert not (fakes.state / "calls").exists()
