@@ -118,11 +118,11 @@ class _Reader:
             return False
         word, high, low, name = found[1], int(found[2] or 0), int(found[3] or 0), found[4].strip()
         if name not in self.wires:
-            self.wires[name] = (self.module.nets, min(low, high), abs(high - low) + 1)
-            self.module.nets += abs(high - low) + 1
+            self.wires[name] = (self.module.nets, low, high - low + 1)
+            self.module.nets += high - low + 1
         if word in ("input", "output"):
             (self.module.inputs if word == "input" else self.module.outputs)[name] = self._nets(name)
-        return word != "inout"
+        return word != "inout" and low <= high
 
     def _cell(self, line: str) -> bool:
         if self.module is not None and line == "  );":

@@ -7,6 +7,7 @@ from flow.core.errors import ConfigError
 from flow.core.plugins import suggest
 
 KU, KUP7, ZUP = "AMD/Xilinx DS890", "AMD/Xilinx DS190", "AMD/Xilinx DS891"
+# Of xcku115, xc7z020, xcvu9p and xcu250 (the die of xcvu13p) reports of the vendor's own tools tell the same numbers.
 ECP5 = "Lattice FPGA-DS-02012, exact numbers from the database of nextpnr-ecp5"
 
 

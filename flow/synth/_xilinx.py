@@ -1,5 +1,6 @@
 """Xilinx 7-series, UltraScale and UltraScale+ in Yosys: `synth_xilinx` with what is of no use to this logic left out.
 
+The inverters that are left drive S or DI of carry chains (negations), which nothing but a look-up table can: each is counted as one.
 Look-up tables are mapped with ``abc``, which for adder trees is twice as fast as the default ``abc9`` (that models carry delays) and
 within 1 % in look-up tables.
 """

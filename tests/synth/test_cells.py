@@ -182,6 +182,7 @@ def circuit(inside, wires=WIRES):
         (REGISTER.replace(".C(clk)", ".C(a[1])"), "does not see the rising edge of 'clk'"),
         (REGISTER.replace("  FDRE r (", "  FDRE #(\n    .IS_C_INVERTED(1'h1)\n  ) r ("), "IS_C_INVERTED is not 0"),
         ("  DSP48E1 u (\n    .OPMODE({ 6'h00, a[0] })\n  );\n", r"pin OPMODE is not one of \(5, 53\)"),
+        ("  wire [0:1] up;\n", r"line 5: 'wire \[0:1\] up;' is not what Yosys writes"),
         ("  LUT2 u (\n    .I0(y),\n    .I1(a[0]),\n    .O(y)\n  );\n", "loop of logic"),
         ("  assign y = y;\n  CARRY4 u (\n    .DI(a),\n    .S(4'h0)\n  );\n", "pin DI of cell u .* has 2 bits, not 4"),
     ],
