@@ -18,7 +18,7 @@ MODEL_READY := $(READY) $(patsubst %,$(VENV)/.ready-%,$(filter $(EXTRAS),$(MODEL
 export HLSCAPE_LAUNCHER := $(LAUNCHER)
 OPTIONS = --set hardware.backend=$(BACKEND) $(if $(PART),--set hardware.part=$(PART)) $(SET)
 RUN    = $(VENV)/bin/hlscape run $(POINT) $(OPTIONS)
-STAGES := data pretrain train export convert csim rtl rtlsim route csynth vsynth landscape robustness
+STAGES := data pretrain train export convert csim rtl rtlsim netsim route csynth vsynth landscape robustness
 
 .PHONY: help setup synth demo report matrix test bench lint dockercheck clean $(STAGES)
 

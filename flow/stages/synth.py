@@ -90,10 +90,10 @@ def _measure(job: Job, report: "Report", part: "Part") -> None:
     total, name = report.total, job.point.hardware.part
     others: Mapping[str, tuple[str, str]] = getattr(FAMILIES[part.family], "UNITS", {})
     for key, value, unit, title in (
-        ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "LUT6, where small tables share one"),
+        ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "Look-up tables, small ones packed in pairs"),
         ("ff", total.ff, "FF", "Flip-flops"), ("dsp", total.dsp, "DSP", "DSP slices"),
         ("bram", total.bram, "BRAM36", "Block RAMs of 36 kbit"), ("carry", total.carry, "CARRY4", "Carry primitives of 4 bits"),
-        ("carry8", total.carry8, "CARRY8", "Carry primitives of 8 bits, one chain in whole ones"),
+        ("carry8", total.carry8, "CARRY8", "Carry chains in primitives of 8 bits"),
         ("lut_percent", 100 * total.lut / part.lut, "%", "Look-up tables, share of the part"),
         ("ff_percent", 100 * total.ff / part.ff, "%", "Flip-flops, share of the part"),
         ("dsp_percent", 100 * total.dsp / part.dsp, "%", "DSP slices, share of the part"),
