@@ -90,7 +90,7 @@ def _measure(job: Job, report: "Report", part: "Part") -> None:
     total, name = report.total, job.point.hardware.part
     others: Mapping[str, tuple[str, str]] = getattr(FAMILIES[part.family], "UNITS", {})
     for key, value, unit, title in (
-        ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "Look-up tables, small ones packed in pairs"),
+        ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
         ("ff", total.ff, "FF", "Flip-flops"), ("dsp", total.dsp, "DSP", "DSP slices"),
         ("bram", total.bram, "BRAM36", "Block RAMs of 36 kbit"), ("carry", total.carry, "CARRY4", "Carry primitives of 4 bits"),
         ("carry8", total.carry8, "CARRY8", "Carry chains in primitives of 8 bits"),
