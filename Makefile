@@ -65,7 +65,7 @@ matrix: $(READY)
 	$(VENV)/bin/hlscape matrix -j $(JOBS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered --cov-fail-under=85
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks

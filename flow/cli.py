@@ -128,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"hlscape {args.command}: {error}")
     except KeyboardInterrupt:
         say("\nStopped. Finished stages are kept; the same command goes on from there.")
+        # Python notes a Ctrl-C that passes through an exec(), as dataclasses and torch call it, and would kill itself with SIGINT at its
+        # end, whatever the exit code. Another evaluation of text takes the note back.
+        eval("0")  # noqa: S307
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

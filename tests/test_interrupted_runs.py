@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from flow.stages import IDS
+
 ROOT = Path(__file__).resolve().parent.parent
 POINT = """
 model = "econ_t"
@@ -94,4 +96,4 @@ def test_four_processes_on_one_point_run_each_stage_once(tmp_path: Path) -> None
     runs = [re.findall(r"\] (\w+) +[\d.]+ s  ", log) for log in logs]
     stages = [json.loads(p.read_text())["stage"] for p in (folder / "store").glob("*/*/result.json")]
     assert sorted(stage for run in runs for stage in run) == sorted(stages)
-    assert len(stages) == 11
+    assert len(stages) == len(IDS)

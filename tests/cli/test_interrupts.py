@@ -104,6 +104,19 @@ def test_before_the_first_stage(tiny, tmp_path):
     assert "Traceback" not in err
 
 
+def test_an_interrupt_in_generated_code(tmp_path):
+    """Python would end such a process with SIGINT whatever its exit code."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom flow import cli, commands\n"
+        "commands.command_doctor = lambda args: exec('raise KeyboardInterrupt')\nsys.exit(cli.main(['doctor']))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Stopped" in done.stderr
+
+
 def test_a_library_that_eats_the_interrupt(hlscape, tiny, monkeypatch):
     """`torch.export` reports a KeyboardInterrupt as an error of its own; the run must end all the same."""
     from flow import stages, terminal
