@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from types import FrameType
 
+from flow.core.interrupt import postponed
 from flow.core.plan import Event
 from flow.core.state import Result
 
@@ -17,6 +18,8 @@ _SIGNALS: list[int] = []  # that asked this process to stop
 
 def stop_on_signal(number: int, frame: FrameType | None) -> None:
     """Signal handler: unwind like Ctrl-C, and remember it: some libraries (torch.export) turn a KeyboardInterrupt into an error."""
+    if postponed(number, frame):
+        return
     _SIGNALS.append(number)
     raise KeyboardInterrupt
 

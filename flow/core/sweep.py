@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from flow.core.errors import FlowError
+from flow.core.interrupt import postponed
 from flow.core.plan import Event, Listener, defect, run_point
 from flow.core.stage import Stage
 from flow.core.state import Failure, State
@@ -31,7 +32,7 @@ def _stop_worker(number: int, frame: FrameType | None) -> None:
     """Signal handler of a worker: unwind what it does, once, so that tools are killed and locks are released; if idle, just end."""
     if not _BUSY.is_set():
         os._exit(1)
-    if not _STOPPED.is_set():
+    if not _STOPPED.is_set() and not postponed(number, frame):
         _STOPPED.set()
         raise KeyboardInterrupt
 

@@ -117,6 +117,20 @@ def test_an_interrupt_in_generated_code(tmp_path):
     assert "Stopped" in done.stderr
 
 
+def test_an_interrupt_during_an_import_waits_for_its_end(tmp_path):
+    """An exception that passes through C++ there would end the process."""
+    (tmp_path / "slow.py").write_text("import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(0.2)\nprint('whole')\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import importlib, sys, time\nfrom flow import cli, commands\n"
+        "commands.command_doctor = lambda args: [importlib.import_module('slow'), time.sleep(20)]\nsys.exit(cli.main(['doctor']))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False, timeout=15)
+    assert (done.returncode, done.stdout) == (2, "whole\n"), done.stderr
+    assert "Stopped" in done.stderr
+
+
 def test_a_library_that_eats_the_interrupt(hlscape, tiny, monkeypatch):
     """`torch.export` reports a KeyboardInterrupt as an error of its own; the run must end all the same."""
     from flow import stages, terminal
