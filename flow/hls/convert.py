@@ -158,6 +158,7 @@ def _finish(folder: Path, name: str, stamp: str) -> None:
     """Remove the random stamp and the path of this machine from the project, and let its code run."""
     for file in (folder / "build_lib.sh", folder / "hls4ml_config.yml", folder / "project.tcl"):
         text = file.read_text().replace(stamp, STAMP)
+        text = re.sub(r"^Stamp:.*$", f"Stamp: {STAMP}", text, flags=re.M)  # in quotes where the random one looks like a number
         file.write_text(re.sub(r"^OutputDir:.*$", "OutputDir: .", text, flags=re.M))
     bench = folder / f"{name}_test.cpp"
     text = bench.read_text().replace("bool trace_enabled = true", "bool trace_enabled = false")  # it would write layer logs
