@@ -82,15 +82,7 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
 
 
 def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
-    """Return the commands of Yosys from reading to mapped cells.
-
-    Args:
-        top: module that is mapped.
-        sources: Verilog text by relative path.
-        black_boxes: modules inside that are mapped in runs of their own.
-        family: one of `FAMILIES`.
-        options: of the back end.
-    """
+    """Return the commands of Yosys; see `flow.synth._family.Family.script`."""
     hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
     return f"""read_verilog {" ".join(sorted(sources))}
 {hidden}synth_lattice -family {family} -top {top} -noiopad -nobram -nolutram -run begin:check

@@ -45,15 +45,7 @@ def refine(counts: Counts, module: Module, family: str) -> Counts:
 
 
 def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
-    """Return the commands of Yosys from reading to mapped cells.
-
-    Args:
-        top: module that is mapped.
-        sources: Verilog text by relative path.
-        black_boxes: modules inside that are mapped in runs of their own.
-        family: one of `FAMILIES`.
-        options: of the back end.
-    """
+    """Return the commands of Yosys; see `flow.synth._family.Family.script`."""
     # The libraries of block RAMs take seconds to read, and names inside of modules are of no use to anyone.
     common = f"-family {family} -noiopad -noclkbuf{'' if options.get('dsp') else ' -nodsp'} -flatten"
     blocks = f"synth_xilinx {common} -run map_memory:map_ffram\n" if has_memory(sources) else ""

@@ -1,100 +1,17 @@
-"""Launchers: what they make of a command, and that nothing outlives a run. Docker, srun and bsub are the fakes of tests/fake_tools."""
+"""Launcher docker: what they make of a command, and that nothing outlives a run. Docker is the fake of tests/fake_tools."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from flow.core import container, launcher
 from flow.core.errors import ConfigError, LicenceUnavailable, ToolFailed, ToolNotFound, ToolTimeout, ToolVersionMismatch
-from flow.core.tool import Tool, kill_all, run
-
-FAKES = Path(__file__).parents[1] / "fake_tools"
-SYNTHESIZER = """#!/bin/sh
-case "$1" in
-    -version) echo "synth v2023.2 (64-bit)"; exit ${FAKE_CODE:-0};;
-    hang) echo begun; sleep 60; echo over;;
-    code) exit 3;;
-    licence) echo "ERROR: [Common 17-345] A valid license was not found for feature 'Synthesis'"; exit 1;;
-    env) env;;
-    *) echo "$0" "$@"; pwd; cat "$1" > made; echo "$2" >> made;;
-esac
-"""
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Folders of a machine with vendor tools, a store, Docker and batch systems."""
-    for name in ("docker", "batch", "elsewhere", "Xilinx/Vivado/2023.2/bin", "Xilinx/Vitis_HLS/2023.2/bin", "Xilinx/Vivado/2022.1/bin"):
-        (tmp_path / name).mkdir(parents=True)
-    for version in ("2022.1", "2023.2"):
-        program = tmp_path / "Xilinx/Vivado" / version / "bin/synth"
-        program.write_text(SYNTHESIZER)
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(FAKES), prepend=os.pathsep)
-    for name, value in {
-        "XILINX_ROOT": "Xilinx", "HLSCAPE_STORE": "store", "FAKE_DOCKER_STATE": "docker", "FAKE_BATCH_STATE": "batch", "HOME": "elsewhere"
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, str(tmp_path / value))
-    for name in ("FAKE_DOCKER", "FAKE_BATCH", "XILINXD_LICENSE_FILE", "LM_LICENSE_FILE", launcher.VARIABLE):
-        monkeypatch.delenv(name, raising=False)
-    container._inspect.cache_clear()
-    launcher._TOLD.clear()
-    work = tmp_path / "store/tmp/csynth-0123/work/project"
-    work.mkdir(parents=True)
-    yield tmp_path
-    container._inspect.cache_clear()
-    launcher._TOLD.clear()
-
-
-SYNTH = Tool("synth", (("synth",),), "Install it.", ("-version",), r"synth v(\d{4}\.\d)", launched=True)
-
-
-def go(place, *args, tool=SYNTH, **options):
-    return run(tool, args, cwd=place / "store/tmp/csynth-0123/work/project", log=place / "log.txt", **options)
-
-
-def calls(place):
-    path = place / "docker/calls"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def containers(place):
-    return [path.name for path in (place / "docker").iterdir() if "." not in path.name and path.name != "calls"]
-
-
-def gone(pid):
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        try:
-            if "Z (" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def option(call, name):
-    return [value for word, value in pairwise(call) if word == name]
-
-
-def begun(folder):
-    """Wait for a job and return its pid."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for path in folder.iterdir():
-            if path.name.startswith("hlscape-") and "." not in path.name:
-                return int(path.read_text())
-        time.sleep(0.01)
-    raise AssertionError("nothing was started")
+from flow.core.tool import Tool, kill_all
+from tests.core.launching import FAKES, SYNTH, SYNTHESIZER, begun, calls, containers, go, gone, option
 
 
 def test_docker_command(place, monkeypatch):
@@ -339,7 +256,7 @@ def test_stopped_flow_leaves_no_container(place, monkeypatch, number):
     code = (
         "import signal, sys\nfrom flow.terminal import stop_on_signal\n"
         f"signal.signal({int(number)}, stop_on_signal)\n"
-        "from pathlib import Path\nfrom tests.core.test_launcher import SYNTH, go\ngo(Path(sys.argv[1]), 'hang')\n"
+        "from pathlib import Path\nfrom tests.core.launching import SYNTH, go\ngo(Path(sys.argv[1]), 'hang')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(place)], stderr=subprocess.PIPE, text=True, cwd=FAKES.parents[1])
     pid = begun(place / "docker")
@@ -348,71 +265,6 @@ def test_stopped_flow_leaves_no_container(place, monkeypatch, number):
     assert "KeyboardInterrupt" in text
     assert containers(place) == [], text
     assert gone(pid)
-
-
-def test_batch_command(place, monkeypatch):
-    monkeypatch.setenv("PATH", str(place / "Xilinx/Vivado/2023.2/bin"), prepend=os.pathsep)
-    monkeypatch.setenv(launcher.VARIABLE, "srun -c 4 --mem 32G")
-    started = launcher.launch([*SYNTH.argv(), "x"], {}, place)
-    name = started.argv[2]
-    assert started.argv == ("srun", "-J", name, "-c", "4", "--mem", "32G", f"{place}/Xilinx/Vivado/2023.2/bin/synth", "x")
-    assert (started.grace, started.stop) == (launcher.GRACE, ("scancel", "--name", name))
-    monkeypatch.setenv(launcher.VARIABLE, "bsub -K -J mine")
-    started = launcher.launch(["x"], {}, place)
-    assert (started.argv, started.stop) == (("bsub", "-K", "-J", "mine", "x"), ()), "a job that has a name keeps it"
-    monkeypatch.setenv(launcher.VARIABLE, "env A=b")
-    assert launcher.launch(["x"], {}, place).argv == ("env", "A=b", "x")
-    monkeypatch.setenv(launcher.VARIABLE, "no-such-launcher -x")
-    with pytest.raises(ToolNotFound, match="HLSCAPE_LAUNCHER=no-such-launcher -x"):
-        go(place, "x")
-
-
-@pytest.mark.parametrize("words", ["srun -c 4", "bsub -K -q long"])
-def test_batch_runs_the_tool(place, monkeypatch, words):
-    monkeypatch.setenv(launcher.VARIABLE, words)
-    monkeypatch.setenv("PATH", str(place / "Xilinx/Vivado/2023.2/bin"), prepend=os.pathsep)
-    assert SYNTH.read_version() == "2023.2"
-    assert "A=b c" in go(place, "env", tool=Tool("synth", (("synth",),), "", env={"A": "b c"}, launched=True))
-    with pytest.raises(ToolFailed, match="code 3"):
-        go(place, "code")
-    monkeypatch.setenv("FAKE_BATCH", "refused")
-    launcher._TOLD.clear()
-    with pytest.raises(ToolNotFound, match=r"Invalid partition name.*Install it"):
-        SYNTH.read_version()
-
-
-def test_tool_that_only_the_node_has(place, monkeypatch):
-    monkeypatch.setenv(launcher.VARIABLE, "srun")
-    other = Tool("absent", (("absent", "-x"), ("other",)), "Load its module.", launched=True)
-    assert other.argv() == ["absent", "-x"]
-    with pytest.raises(ToolNotFound, match=r"absent cannot be started .*No such file or directory.*Load its module"):
-        other.read_version()
-
-
-def test_batch_job_gets_a_signal_before_its_client_is_killed(place, monkeypatch):
-    monkeypatch.setenv(launcher.VARIABLE, "srun")
-    monkeypatch.setenv("PATH", str(place / "Xilinx/Vivado/2023.2/bin"), prepend=os.pathsep)
-    monkeypatch.setattr(launcher, "GRACE", 100.0)
-    started = time.monotonic()
-    with pytest.raises(ToolTimeout):
-        go(place, "hang", timeout=3)
-    assert time.monotonic() - started < 50, "the client ended as soon as its job did"
-    assert not list((place / "batch").glob("hlscape-*"))
-
-
-def test_deaf_client_is_killed_and_its_job_cancelled(place, monkeypatch):
-    monkeypatch.setenv(launcher.VARIABLE, "srun")
-    monkeypatch.setenv("FAKE_BATCH", "stubborn")
-    monkeypatch.setattr(launcher, "GRACE", 0.3)
-    monkeypatch.setenv("PATH", str(place / "Xilinx/Vivado/2023.2/bin"), prepend=os.pathsep)
-    pids = []
-    thread = threading.Thread(target=lambda: pids.append(begun(place / "batch")))
-    thread.start()
-    with pytest.raises(ToolTimeout):
-        go(place, "hang", timeout=1)
-    thread.join()
-    assert gone(pids[0])
-    assert "cancelled hlscape-" in (place / "batch/calls").read_text()
 
 
 def test_slow_version(place, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from flow.cli import main
 from flow.core import container, launcher, plan
 from flow.core.errors import LicenceUnavailable, ToolNotFound, ToolTimeout
-from tests.core.test_launcher import gone
+from tests.core.launching import gone
 from tests.fake_tools.vendor import fake_reports as fake
 from tests.hls.networks import Layers
 from tests.vendor.conftest import FAKES
