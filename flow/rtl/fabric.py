@@ -6,6 +6,7 @@ figures are marked so. Of Xilinx parts only two published routed paths were comp
 ECP5 was compared with nextpnr, which routed twelve two-layer perceptrons of 4 to 6 bits with 3 to 20 pipeline stages for lfe5u-85f-6: the
 estimated period is 0.94 to 1.42 of the routed one, in the middle 1.26. It errs on the safe side where one stage is slower than all others,
 because nextpnr keeps the nets of few paths short; of the four whose depth was chosen for a clock, it is 0.94, 1.03, 1.11 and 1.22.
+It is optimistic for larger networks, whose nets are longer: 7.9 ns against 9.1 ns routed for a jet tagger of 8,000 LUT4.
 """
 
 import re
