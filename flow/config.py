@@ -237,16 +237,47 @@ class LandscapeConfig(Section):
     """Metrics of the loss landscape.
 
     Attributes:
-        metrics: plug-ins of `flow.landscape`.
+        metrics: plug-ins of `flow.landscape`; some look at one network, some at pairs of seeds of a study.
         samples: test samples the loss is averaged over.
-        probes: Rademacher probes of the trace estimate.
+        relative_error: a sampled figure stops when its standard error is this small relative to it.
+        probes: most random vectors of a sampled figure.
+        eigenvalues: how many of the largest are found.
+        surface_points: points along each axis of a surface; odd, so that the trained network is one of them.
+        surface_radius: half the length of a surface's axes, relative to the norm of each filter.
+        sharpness_steps: radii of the sharpness, in steps (LSB) of the deployed weights.
+        connectivity_epochs: of the training of a curve between two networks.
+        connectivity_bends: trained points of that curve.
+        engine: ``compiled`` where a C compiler is found, or ``twin``, the reference in torch.
+        compat: ``pylandscape`` adds the figures as the released code of Baldi et al. defines them, for comparison only.
+        memory_gb: most memory of a batch, in GiB.
     """
 
     metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
-        default=("gradient_norm", "hessian_trace", "top_eigenvalue"), strict=False
-    )
+        default=(
+            "gradient_norm", "gradient_noise", "hessian_trace", "gauss_newton", "top_eigenvalue", "spectrum", "sharpness", "surface",
+            "topology", "cka", "jacobian_norm", "lipschitz", "mode_connectivity",
+        ),
+        strict=False,
+    )  # fmt: skip
     samples: Positive = 1024
-    probes: Annotated[int, Field(ge=2)] = 64
+    relative_error: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    probes: Annotated[int, Field(ge=2)] = 400
+    eigenvalues: Annotated[int, Field(ge=1, le=100)] = 5
+    surface_points: Annotated[int, Field(ge=5, le=1001)] = 51
+    surface_radius: Annotated[float, Field(gt=0, le=10)] = 0.5
+    sharpness_steps: tuple[Annotated[float, Field(gt=0, le=64)], ...] = Field(default=(0.5, 1.0, 2.0), strict=False)
+    connectivity_epochs: Annotated[int, Field(ge=1, le=1000)] = 30
+    connectivity_bends: Annotated[int, Field(ge=1, le=9)] = 1
+    engine: Literal["compiled", "twin"] = "compiled"
+    compat: Literal["off", "pylandscape"] = "off"
+    memory_gb: Annotated[float, Field(gt=0.01)] = Field(default=1.0, json_schema_extra=NOT_IN_KEY)
+
+    @field_validator("surface_points")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd number is needed, so that the trained network itself is one of the points")
+        return value
 
 
 class RobustnessConfig(Section):
@@ -260,15 +291,19 @@ class RobustnessConfig(Section):
         flips: numbers of weight bits flipped at once.
         trials: random sets of bits per number of flips.
         flip_samples: test samples scored per set.
+        rankings: orders in which a ranked flip takes the bits, the worst first.
     """
 
-    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(default=("bit_flip", "gauss", "salt_pepper"), strict=False)
+    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(
+        default=("bit_flip", "ranked_flip", "gauss", "salt_pepper"), strict=False
+    )
     samples: Positive = 1000
-    noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0), strict=False)
+    noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0, 30.0), strict=False)
     noise_draws: Annotated[int, Field(ge=2)] = 5
     flips: tuple[Positive, ...] = Field(default=(1, 5, 20), strict=False)
     trials: Annotated[int, Field(ge=2)] = 200
     flip_samples: Positive = 100
+    rankings: tuple[Literal["fkeras", "gradient", "taylor"], ...] = Field(default=("fkeras", "taylor"), strict=False)
 
 
 class DesignPoint(Section):
@@ -307,14 +342,32 @@ class DesignPoint(Section):
     _imported = pydantic.model_validator(mode="after")(check_point)
 
 
+class ScreenConfig(Section):
+    """How design points are ranked before they are trained in full; see `flow.screen`.
+
+    Attributes:
+        budget: epochs of the short training, as a part of those of the full one.
+        metrics: plug-ins of `flow.landscape` that are measured on the network of the short training.
+        targets: ids of the degradations that are predicted; empty: the middle level of each perturbation.
+    """
+
+    budget: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
+        default=("gradient_norm", "hessian_trace", "top_eigenvalue", "sharpness", "jacobian_norm"), strict=False
+    )
+    targets: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
 class Study(Section):
     """Many design points: the product of the axes over a base point.
 
     Attributes:
         point: TOML file of the base point, relative to the study's file.
         axes: dotted key -> values.
+        screen: how `hlscape screen` predicts.
     """
 
     name: Annotated[str, Field(pattern=SAFE_NAME)]
     point: str
     axes: dict[str, list[Any]] = {}
+    screen: ScreenConfig = ScreenConfig()

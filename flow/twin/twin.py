@@ -67,9 +67,6 @@ class Twin:
                 values[node.output] = (quantize_ste if ste else quantize)(values[node.inputs[0]], form).to(self.dtype)
         return values
 
-    def _quantized(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: quantize_ste(params[name], form) for name, form in self.weights.items()}
-
     def __call__(self, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Evaluate the network with straight-through gradients.
 
@@ -80,7 +77,7 @@ class Twin:
         Returns:
             Outputs (N, ...), exactly what the hardware computes.
         """
-        return self._walk(self._quantized(params), x, ste=True)[self._graph.output]
+        return self._walk(self.quantized(params), x, ste=True)[self._graph.output]
 
     def layers(self, params: Mapping[str, Tensor], x: Tensor) -> dict[str, Tensor]:
         """Evaluate the network and return what each of its nodes makes of the data.
@@ -89,7 +86,7 @@ class Twin:
             Name of the ONNX node -> its output (N, ...), in the order of execution, of every node that computes (quantizers of
             activations, accumulators, Relu, pooling; not reshapes).
         """
-        values = self._walk(self._quantized(params), x, ste=False)
+        values = self._walk(self.quantized(params), x, ste=False)
         return {n.name: values[n.output] for n in self._graph.nodes if n.name in self.computes}
 
     def codes(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -113,7 +110,23 @@ class Twin:
             Outputs (N, ...), without gradient through the quantizers.
         """
         values = {name: codes[name].to(self.dtype) for name in self.weights}
-        return self._walk({n: v * self.weights[n].steps(v) for n, v in values.items()}, x, ste=False)[self._graph.output]
+        return self.forward_values({n: v * self.weights[n].steps(v) for n, v in values.items()}, x)
+
+    def forward_values(self, values: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Evaluate the network with these values in the place of its quantized weights and biases; activations are quantized.
+
+        Args:
+            values: real numbers for each name of `params`. Exact if they are on the grid of the weights.
+            x: inputs (N, *input_shape).
+
+        Returns:
+            Outputs (N, ...), without gradient through the quantizers.
+        """
+        return self._walk(values, x, ste=False)[self._graph.output]
+
+    def quantized(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the quantizers make of the parameters: what `forward_values` takes; with straight-through gradients."""
+        return {name: quantize_ste(params[name], form) for name, form in self.weights.items()}
 
     @property
     def computes(self) -> frozenset[str]:
