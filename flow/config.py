@@ -342,32 +342,14 @@ class DesignPoint(Section):
     _imported = pydantic.model_validator(mode="after")(check_point)
 
 
-class ScreenConfig(Section):
-    """How design points are ranked before they are trained in full; see `flow.screen`.
-
-    Attributes:
-        budget: epochs of the short training, as a part of those of the full one.
-        metrics: plug-ins of `flow.landscape` that are measured on the network of the short training.
-        targets: ids of the degradations that are predicted; empty: the middle level of each perturbation.
-    """
-
-    budget: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
-        default=("gradient_norm", "hessian_trace", "top_eigenvalue", "sharpness", "jacobian_norm"), strict=False
-    )
-    targets: Annotated[tuple[str, ...], Field(strict=False)] = ()
-
-
 class Study(Section):
     """Many design points: the product of the axes over a base point.
 
     Attributes:
         point: TOML file of the base point, relative to the study's file.
         axes: dotted key -> values.
-        screen: how `hlscape screen` predicts.
     """
 
     name: Annotated[str, Field(pattern=SAFE_NAME)]
     point: str
     axes: dict[str, list[Any]] = {}
-    screen: ScreenConfig = ScreenConfig()

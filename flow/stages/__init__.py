@@ -14,11 +14,10 @@ IMPORT = "import"
 TRAINING = ("data", "pretrain", "train", "export")
 SOFTWARE = ("convert", "csim")
 SCORES = ("landscape", "robustness")
-COMPARE = "compare"  # of several seeds of one design, so no stage of a point
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
 VENDOR = ("csynth", "cosim", "vsynth")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES, COMPARE)
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES)
 
 
 def load_stage(name: str) -> Stage:
