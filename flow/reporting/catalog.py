@@ -7,6 +7,7 @@ from functools import cache
 from typing import Literal
 
 from flow.core.metric import Direction, Metric
+from flow.core.plugins import names
 from flow.reporting.result import PointResult
 
 Group = Literal["hardware", "task", "robustness", "landscape", "import", "facts", "gate"]
@@ -16,6 +17,7 @@ HARDWARE = (
     "latency_cycles", "latency_ns", "ii_cycles",
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
+"""Words in the ids of landscape scores; the others begin with the name of a plug-in of `flow.landscape`."""
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
 LEVEL = re.compile(r"\d+(?:\.\d+)?")
 KNOWN_KINDS = ("gauss", "salt", "flip")
@@ -75,9 +77,14 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
         return "hardware"
     if perturbed(name, metrics) is not None:
         return "robustness"
-    if any(word in name for word in LANDSCAPE):
+    if any(word in name for word in LANDSCAPE) or name.startswith(_landscape_plugins()):
         return "landscape"
     return "facts" if FACTS.search(name) else "task"
+
+
+@cache
+def _landscape_plugins() -> tuple[str, ...]:
+    return tuple(names("landscape"))
 
 
 def title(name: str, metric: Metric) -> str:
