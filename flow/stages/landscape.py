@@ -34,6 +34,7 @@ def run(job: Job) -> None:
 
 
 STAGE = Stage(
-    "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",), measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
+    "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",),
+    measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
     config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
 )  # fmt: skip
