@@ -5,7 +5,7 @@ A plug-in defines ``TITLE: str``, words for a person, and one or both of two fun
 ``measure(problem, config, rng, progress) -> dict[str, Metric]``
     `problem` is a `flow.landscape._problem.Problem`: the loss of a trained network at its parameters, as a pure function for
     `torch.func` or double backward, and at many points at once. `config` is the `flow.config.LandscapeConfig` of the point. All randomness
-    comes from the `numpy.random.Generator` `rng`, which is the same for every point of a study with the same data seed, so draws are paired.
+    comes from the `numpy.random.Generator` `rng`, the same for all points of a study with the same data seed, so draws are paired.
     ``progress(fraction, text)`` shows life. The ids of the metrics begin with the name of the module, or contain ``trace`` or
     ``eigen``. A figure that is sampled has a confidence interval. What the report draws goes into ``problem.record[<module>]``, as JSON.
 
