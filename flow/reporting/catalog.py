@@ -123,8 +123,9 @@ def _landscape_place(name: str) -> tuple[int, str]:
 
 
 def landscape_scores(results: Iterable[PointResult]) -> list[str]:
-    """List the ids of the landscape scores: traces, then eigenvalues, then the rest."""
-    return sorted({name for r in results for name in r.metrics if group_of(name, r.metrics) == "landscape"}, key=_landscape_place)
+    """List the ids of the landscape scores of whole networks, not of layers: traces, then eigenvalues, then the rest."""
+    found = {name for r in results for name in r.metrics if "_layer_" not in name and group_of(name, r.metrics) == "landscape"}
+    return sorted(found, key=_landscape_place)
 
 
 def ids_of(group: Group, metrics: Mapping[str, Metric], task: str | None) -> list[str]:

@@ -1,0 +1,165 @@
+"""Traces of matrices of the form mean_n J_n^T A_n J_n, exactly and sample by sample.
+
+J_n is the Jacobian of some values u of sample n with respect to the parameters, A_n a small symmetric matrix.
+
+If u is a piecewise multilinear function of the parameters (linear layers, ReLU, maxima, straight-through quantizers, each parameter used
+once), then d2u / dtheta_i^2 = 0 for every single parameter, and what is left of the diagonal of the Hessian is that of the generalized
+Gauss-Newton matrix (Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002) with A_n the second
+derivatives of the loss with respect to u. Its trace is that of the Hessian, without any estimator.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flow.landscape._problem import CHIP, HEAD, Params, Problem
+from flow.twin import Twin
+
+LINEAR_LAYERS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.ReLU, nn.LeakyReLU,
+    nn.Flatten, nn.Unflatten, nn.Identity, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
+)  # fmt: skip
+PRODUCTS = ("Mul", "MatMul", "Gemm", "Conv")
+LINEAR_NODES = (
+    "Add", "Sub", "AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Pad",
+    "ReduceMax", "ReduceMean", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Quant", "BipolarQuant",
+)  # fmt: skip
+MOST_VALUES = 256
+WORKING_BYTES = 2**26  # larger pieces only leave the cache
+NEGLIGIBLE = 1e-10
+
+
+@dataclass(frozen=True)
+class Split:
+    """A loss cut in two: ``loss = after(before(params, x), y)``.
+
+    Attributes:
+        before: ``(params, x) -> (B, M)``: values u of a batch.
+        after: ``(u, y) -> (B,)``: losses; no parameters.
+    """
+
+    before: Callable[[Params, Tensor], Tensor]
+    after: Callable[[Tensor, Tensor], Tensor]
+
+
+def is_multilinear(twin: Twin) -> bool:
+    """Return whether the output is piecewise linear in every single parameter.
+
+    The parameters that a tensor depends on are followed through the graph; a product must not have the same one on both sides.
+    """
+    depends: dict[str, frozenset[str]] = {name: frozenset((name,)) for name in twin.params}
+    for node in twin.nodes:
+        of = [depends.get(name, frozenset()) for name in node.inputs]
+        both = node.op in PRODUCTS and of[0] & of[1]
+        if both or (node.op not in (*PRODUCTS, *LINEAR_NODES) and any(of[1:] if node.op in ("Div", "BatchNormalization") else of)):
+            return False
+        depends[node.output] = frozenset().union(*of)
+    return True
+
+
+def _cut(head: nn.Module | None) -> int | None:
+    """Return how many layers of a head are needed for all its parameters, if these are multilinear; else None."""
+    if head is None:
+        return 0
+    if not isinstance(head, nn.Sequential) or type(head) is not nn.Sequential:  # a subclass may do something else
+        return None
+    owners = [i for i, layer in enumerate(head) if next(layer.parameters(), None) is not None]
+    cut = owners[-1] + 1 if owners else 0
+    shared = len({id(p) for layer in head for p in layer.parameters()}) < sum(len(list(layer.parameters())) for layer in head)
+    return None if shared or any(type(layer) not in LINEAR_LAYERS for layer in list(head)[:cut]) else cut
+
+
+def _split_at(problem: Problem, cut: int | None) -> Split:
+    """Cut behind this many layers of the head; None: behind the head."""
+    twin, head, loss = problem.twin, problem.head, problem.loss_function
+    whole = head is None or cut is None
+    first, last = (head, None) if whole or not isinstance(head, nn.Sequential) else (head[:cut], head[cut:])
+
+    def values(params: Params, x: Tensor) -> Tensor:
+        output = twin({name: params[CHIP + name] for name in twin.params}, x).to(torch.float32)
+        inner = {name.removeprefix(HEAD): value for name, value in params.items() if name.startswith(HEAD)}
+        result: Tensor = output if first is None else torch.func.functional_call(first, inner, (output,))
+        return result
+
+    with torch.no_grad():
+        shape = values(problem.params, problem.x[:1]).shape[1:]
+
+    def after(u: Tensor, y: Tensor) -> Tensor:
+        u = u.reshape(-1, *shape)
+        return loss(u if last is None else last(u), y)
+
+    return Split(lambda params, x: values(params, x).flatten(1), after)
+
+
+def multilinear_split(problem: Problem) -> Split | None:
+    """Cut a loss where the last parameter is used, if all before is piecewise multilinear; else None.
+
+    None as well where more than `MOST_VALUES` values per sample pass the cut: an estimator is then faster.
+    """
+    cut = _cut(problem.head)
+    if cut is None or not is_multilinear(problem.twin):
+        return None
+    split = _split_at(problem, cut)
+    with torch.no_grad():
+        return split if split.before(problem.params, problem.x[:1]).shape[1] <= MOST_VALUES else None
+
+
+def output_split(problem: Problem) -> Split:
+    """Cut a loss behind the output of the network, where the generalized Gauss-Newton matrix is defined."""
+    return _split_at(problem, None)
+
+
+def curvatures(problem: Problem, split: Split) -> Tensor:
+    """Return the second derivatives of each sample's loss with respect to u, (N, M, M), float64."""
+
+    def one(u: Tensor, y: Tensor) -> Tensor:
+        return split.after(u[None], y[None])[0].double()
+
+    with torch.no_grad():
+        u = split.before(problem.params, problem.x).double()
+    second = torch.func.vmap(torch.func.hessian(one))
+    parts = problem.chunks(len(u), 64 * u.shape[1] ** 2)
+    return torch.cat([second(u[part], problem.y[part]).detach() for part in parts])
+
+
+def sample_traces(problem: Problem, split: Split, matrices: Tensor, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
+    """Return tr(J_n^T A_n J_n) of each sample, apart by parameter tensor.
+
+    With A_n = sum_r lambda_r s_r s_r^T it is sum_r lambda_r |J_n^T s_r|^2: one backward pass for each eigenvalue that is not zero.
+
+    Args:
+        problem: parameters and samples.
+        split: where u is.
+        matrices: A_n, symmetric, (N, M, M).
+        tick: called with the finished fraction.
+
+    Returns:
+        Name of the parameter -> (N,), float64.
+    """
+    values, vectors = torch.linalg.eigh(matrices)
+    order = values.abs().argsort(dim=1, descending=True)
+    values = values.gather(1, order)
+    rank = int((values.abs() > NEGLIGIBLE * values.abs().amax(1, keepdim=True)).sum(1).amax()) if len(values) else 0
+    seeds = vectors.gather(2, order[:, None].expand_as(vectors)).mT[:, :rank].float()
+    values = values[:, :rank]
+    params = {name: p.detach() for name, p in problem.params.items()}
+
+    def one(x: Tensor, s: Tensor) -> dict[str, Tensor]:
+        pull: Any = torch.func.vjp(lambda p: split.before(p, x[None])[0], params)[1]
+        gradients: Mapping[str, Tensor] = torch.func.vmap(pull)(s)[0]
+        return {name: g.flatten(1).square().sum(1) for name, g in gradients.items()}
+
+    squares, many = torch.func.vmap(one), len(problem.x)
+    rows: dict[str, list[Tensor]] = {name: [] for name in params}
+    size = sum(p.numel() for p in params.values())
+    most = max(1, min(problem.memory, WORKING_BYTES) // max(1, 12 * rank * size))
+    for start in range(0, many, most):
+        part = slice(start, start + most)
+        with torch.no_grad():
+            for name, square in squares(problem.x[part], seeds[part]).items():
+                rows[name].append((square.double() * values[part]).sum(1))
+        tick(min(1.0, (start + most) / many))
+    return {name: torch.cat(row) for name, row in rows.items()}
