@@ -237,41 +237,22 @@ class LandscapeConfig(Section):
     """Metrics of the loss landscape.
 
     Attributes:
-        metrics: plug-ins of `flow.landscape`; some look at one network, some at pairs of seeds of a study.
+        metrics: plug-ins of `flow.landscape`.
         samples: test samples the loss is averaged over.
         relative_error: a sampled figure stops when its standard error is this small relative to it.
         probes: most random vectors of a sampled figure.
-        eigenvalues: how many of the largest are found.
-        surface_points: points along each axis of a surface; odd, so that the trained network is one of them.
-        surface_radius: half the length of a surface's axes, relative to the norm of each filter.
         sharpness_steps: radii of the sharpness, in steps (LSB) of the deployed weights.
-        connectivity_epochs: of the training of a curve between two networks.
-        connectivity_bends: trained points of that curve.
-        engine: ``compiled`` where a C compiler is found, or ``twin``, the reference in torch.
         memory_gb: most memory of a batch, in GiB.
     """
 
     metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
-        default=("gradient_norm", "hessian_trace", "top_eigenvalue"), strict=False
+        default=("gradient_norm", "hessian_trace", "top_eigenvalue", "sharpness", "jacobian_norm"), strict=False
     )
     samples: Positive = 1024
     relative_error: Annotated[float, Field(gt=0, lt=1)] = 0.02
     probes: Annotated[int, Field(ge=2)] = 64
-    eigenvalues: Annotated[int, Field(ge=1, le=100)] = 5
-    surface_points: Annotated[int, Field(ge=5, le=1001)] = 51
-    surface_radius: Annotated[float, Field(gt=0, le=10)] = 0.5
     sharpness_steps: tuple[Annotated[float, Field(gt=0, le=64)], ...] = Field(default=(0.5, 1.0, 2.0), strict=False)
-    connectivity_epochs: Annotated[int, Field(ge=1, le=1000)] = 30
-    connectivity_bends: Annotated[int, Field(ge=1, le=9)] = 1
-    engine: Literal["compiled", "twin"] = "compiled"
     memory_gb: Annotated[float, Field(gt=0.01)] = Field(default=1.0, json_schema_extra=NOT_IN_KEY)
-
-    @field_validator("surface_points")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("an odd number is needed, so that the trained network itself is one of the points")
-        return value
 
 
 class RobustnessConfig(Section):
@@ -285,7 +266,6 @@ class RobustnessConfig(Section):
         flips: numbers of weight bits flipped at once.
         trials: random sets of bits per number of flips.
         flip_samples: test samples scored per set.
-        rankings: orders in which a ranked flip takes the bits, the worst first.
     """
 
     perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(default=("bit_flip", "gauss", "salt_pepper"), strict=False)
@@ -295,7 +275,6 @@ class RobustnessConfig(Section):
     flips: tuple[Positive, ...] = Field(default=(1, 5, 20), strict=False)
     trials: Annotated[int, Field(ge=2)] = 200
     flip_samples: Positive = 100
-    rankings: tuple[Literal["fkeras", "gradient", "taylor"], ...] = Field(default=("fkeras", "taylor"), strict=False)
 
 
 class DesignPoint(Section):

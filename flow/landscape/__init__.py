@@ -1,14 +1,14 @@
 """Metrics of the loss landscape, one plug-in a file, found by module name.
 
-A plug-in defines ``TITLE: str``, words for a person, and one or both of two functions.
+A plug-in defines two names.
+
+``TITLE: str``
+    Words for a person.
 
 ``measure(problem, config, rng, progress) -> dict[str, Metric]``
     `problem` is a `flow.landscape._problem.Problem`: the loss of a trained network at its parameters, as a pure function for
-    `torch.func` or double backward, and at many points at once. `config` is the `flow.config.LandscapeConfig` of the point. All randomness
-    comes from the `numpy.random.Generator` `rng`, the same for all points of a study with the same data seed, so draws are paired.
-    ``progress(fraction, text)`` shows life. The ids of the metrics begin with the name of the module, or contain ``trace`` or
-    ``eigen``. A figure that is sampled has a confidence interval. What the report draws goes into ``problem.record[<module>]``, as JSON.
-
-``compare(problems, config, rng, progress) -> dict[str, Metric]``
-    The same for networks that differ in nothing but the seed of their training, two or more of them, on the same samples.
+    `torch.func` or double backward, and at many points at once. `config` is the `flow.config.LandscapeConfig` of the point. All
+    randomness comes from the `numpy.random.Generator` `rng`, the same for every point of a study with the same data seed, so draws are
+    paired. ``progress(fraction, text)`` shows life. The ids of the metrics begin with the name of the module, or contain ``trace`` or
+    ``eigen``; that of a single layer contains ``_layer_``. A figure that is sampled has a confidence interval.
 """

@@ -1,8 +1,7 @@
 """The loss of a trained network as a pure function of its parameters, at one point or at many."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,23 +15,6 @@ MEMORY = 2**30
 Params = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = NDArray[np.float64]
-
-
-class Engine(Protocol):
-    """A compiled loss; see `flow.engine`."""
-
-    def losses(self, values: NDArray[Any], x: Tensor, y: Tensor) -> Floats:
-        """Return the loss of each sample at each point.
-
-        Args:
-            values: (P, D): all parameters of a point in the order of `Problem.params`, those on chip as they are used, so quantized.
-            x: inputs (N, ...).
-            y: targets (N, ...).
-
-        Returns:
-            (P, N).
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,9 +31,7 @@ class Problem:
         twin: the on-chip part.
         head: the off-chip part, or None.
         loss_function: ``(output, target) -> (B,)``.
-        engine: compiled losses; None: the twin does the same, slower.
         memory: most bytes of a batch.
-        record: what a metric leaves for the drawings of the report: JSON documents by the name of the metric.
     """
 
     params: dict[str, Tensor]
@@ -61,9 +41,7 @@ class Problem:
     twin: Twin
     head: nn.Module | None
     loss_function: Loss
-    engine: Engine | None = None
     memory: int = MEMORY
-    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def chip(self) -> tuple[str, ...]:
@@ -151,18 +129,17 @@ class Problem:
 
     def _losses(self, points: Floats, quantize: bool) -> Floats:
         values = self.quantized(points) if quantize else points
-        if self.engine is not None:
-            return self.engine.losses(values, self.x, self.y)
         rows = np.empty((len(points), len(self.x)))
         with torch.no_grad():
             for i, row in enumerate(values):
                 parts = {name: part[0] for name, part in self.split(torch.from_numpy(row[None])).items()}
                 output = self.twin.forward_values({n.removeprefix(CHIP): parts[n] for n in self.chip}, self.x).to(torch.float32)
-                rows[i] = self.loss_function(_apply(self.head, parts, output), self.y).numpy()
+                rows[i] = self.loss_function(apply_head(self.head, parts, output), self.y).numpy()
         return rows
 
 
-def _apply(head: nn.Module | None, params: Params, output: Tensor) -> Tensor:
+def apply_head(head: nn.Module | None, params: Params, output: Tensor) -> Tensor:
+    """Return what an off-chip head with the ``head.`` parameters of `params` makes of the on-chip output (N, ...)."""
     if head is None:
         return output
     inner = {name.removeprefix(HEAD): value for name, value in params.items() if name.startswith(HEAD)}
@@ -170,8 +147,7 @@ def _apply(head: nn.Module | None, params: Params, output: Tensor) -> Tensor:
     return final
 
 
-def build_problem(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: Tensor, *, engine: Engine | None = None,
-                  memory: int = MEMORY) -> Problem:  # fmt: skip
+def build_problem(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: Tensor, memory: int = MEMORY) -> Problem:
     """Join an on-chip twin, an off-chip head and a loss.
 
     Args:
@@ -180,7 +156,6 @@ def build_problem(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: 
         loss: ``(output, target) -> (B,)``.
         x: inputs (N, ...).
         y: targets (N, ...).
-        engine: the same, compiled.
         memory: most bytes of a batch.
     """
     params = {CHIP + name: value for name, value in twin.params.items()}
@@ -189,6 +164,6 @@ def build_problem(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: 
 
     def losses(params: Params, x: Tensor, y: Tensor) -> Tensor:
         output = twin({name: params[CHIP + name] for name in twin.params}, x).to(torch.float32)
-        return loss(_apply(head, params, output), y)
+        return loss(apply_head(head, params, output), y)
 
-    return Problem(params, losses, x, y, twin, head, loss, engine, memory)
+    return Problem(params, losses, x, y, twin, head, loss, memory)

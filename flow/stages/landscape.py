@@ -1,10 +1,9 @@
 """Stage ``landscape``: metrics of the loss landscape around the trained parameters, by the plug-ins of `flow.landscape`."""
 
-import json
 from pathlib import Path
 
 from flow.config import DesignPoint
-from flow.core.plugins import load, names
+from flow.core.plugins import names
 from flow.core.stage import Job, Stage
 from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
@@ -27,14 +26,13 @@ def run(job: Job) -> None:
     model = model_for(point.model, data)
     twin, head = load_network(job, model)
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
-    ids = tuple(n for n in point.landscape.metrics if n not in model.vacuous and hasattr(load("landscape", n), "measure"))
+    ids = tuple(name for name in point.landscape.metrics if name not in model.vacuous)
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
     measure_all(job, "landscape", problem, point.landscape, ids)
-    job.output("shapes").write_text(json.dumps(problem.record) + "\n")
 
 
 STAGE = Stage(
-    "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",),
+    "landscape", run, reads=("dataset", "qonnx", "head"),
     measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
     config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
 )  # fmt: skip

@@ -63,7 +63,8 @@ def test_stage_measures_what_it_declares(stage, head, tmp_path):
     expected = {
         "landscape": {
             "hessian_trace", "hessian_trace_chip", "top_eigenvalue", "top_eigenvalue_chip",
-            "gradient_norm_mean", "gradient_norm_p50", "gradient_norm_p95",
+            "gradient_norm_mean", "gradient_norm_p50", "gradient_norm_p95", "jacobian_norm", "jacobian_norm_chip",
+                *(f"sharpness_{case}_{steps}" for case in ("mean", "worst") for steps in ("0.5", "1", "2")),
         },
         "robustness": {"mse_gauss_10", "mse_salt_10", "mse_flip_2", "mse_flip_2_p95"},
     }  # fmt: skip
@@ -76,7 +77,7 @@ def test_stage_measures_what_it_declares(stage, head, tmp_path):
 def test_sources_name_the_model_and_each_plugin(tmp_path):
     job, _ = job_for(landscape.STAGE, tmp_path, head=True)
     files = landscape.sources(job.full_point)
-    assert set(files) == {"model", "landscape gradient_norm", "landscape hessian_trace", "landscape top_eigenvalue"}
+    assert set(files) == {"model", *(f"landscape {name}" for name in job.full_point.landscape.metrics)}
     assert files["landscape hessian_trace"].name == "hessian_trace.py"
     assert set(robustness.sources(job.full_point)) == {"model", "robustness bit_flip", "robustness gauss", "robustness salt_pepper"}
     with pytest.raises(UnknownPlugin, match="gauss"):
