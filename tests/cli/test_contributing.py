@@ -78,7 +78,14 @@ def test_regularizer(example):
 
 
 def test_metric(example):
-    problem = Problem({"chip.w": torch.tensor(2.0)}, lambda p, x, y: p["chip.w"] * x, torch.arange(4.0), torch.zeros(4))
+    class Loss(Problem):
+        def __init__(self):
+            self.__dict__["params"] = {"chip.w": torch.tensor(2.0)}
+
+        def per_sample(self, params):
+            return params["chip.w"] * torch.arange(4.0)
+
+    problem = Loss()
     metric = example("flow/landscape/test_loss.py").measure(problem, LandscapeConfig(), np.random.default_rng(0), lambda f, t: None)[
         "test_loss"
     ]
