@@ -9,7 +9,7 @@ derivatives of the loss with respect to u. Its trace is that of the Hessian, wit
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from flow.landscape._problem import CHIP, HEAD, Params, Problem
 from flow.twin import Twin
+from flow.twin.quantizer import QUANTIZERS
 
 LINEAR_LAYERS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.ReLU, nn.LeakyReLU,
@@ -25,7 +26,7 @@ LINEAR_LAYERS = (
 PRODUCTS = ("Mul", "MatMul", "Gemm", "Conv")
 LINEAR_NODES = (
     "Add", "Sub", "AveragePool", "Concat", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MaxPool", "Pad",
-    "ReduceMax", "ReduceMean", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Quant", "BipolarQuant",
+    "ReduceMax", "ReduceMean", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze", *QUANTIZERS,
 )  # fmt: skip
 MOST_VALUES = 256
 WORKING_BYTES = 2**26  # larger pieces only leave the cache
@@ -72,11 +73,10 @@ def _cut(head: nn.Module | None) -> int | None:
     return None if shared or any(type(layer) not in LINEAR_LAYERS for layer in list(head)[:cut]) else cut
 
 
-def _split_at(problem: Problem, cut: int | None) -> Split:
-    """Cut behind this many layers of the head; None: behind the head."""
+def _split_at(problem: Problem, cut: int) -> Split:
+    """Cut behind this many layers of the head."""
     twin, head, loss = problem.twin, problem.head, problem.loss_function
-    whole = head is None or cut is None
-    first, last = (head, None) if whole or not isinstance(head, nn.Sequential) else (head[:cut], head[cut:])
+    first, last = (head[:cut], head[cut:]) if isinstance(head, nn.Sequential) else (None, None)
 
     def values(params: Params, x: Tensor) -> Tensor:
         output = twin({name: params[CHIP + name] for name in twin.params}, x).to(torch.float32)
@@ -107,59 +107,56 @@ def multilinear_split(problem: Problem) -> Split | None:
         return split if split.before(problem.params, problem.x[:1]).shape[1] <= MOST_VALUES else None
 
 
-def output_split(problem: Problem) -> Split:
-    """Cut a loss behind the output of the network, where the generalized Gauss-Newton matrix is defined."""
-    return _split_at(problem, None)
-
-
-def curvatures(problem: Problem, split: Split) -> Tensor:
-    """Return the second derivatives of each sample's loss with respect to u, (N, M, M), float64."""
+def _curvatures(split: Split, u: Tensor, y: Tensor) -> Tensor:
+    """Return the second derivatives of each sample's loss with respect to u (B, M), as (B, M, M), float64."""
 
     def one(u: Tensor, y: Tensor) -> Tensor:
         return split.after(u[None], y[None])[0].double()
 
-    with torch.no_grad():
-        u = split.before(problem.params, problem.x).double()
-    second = torch.func.vmap(torch.func.hessian(one))
-    parts = problem.chunks(len(u), 64 * u.shape[1] ** 2)
-    return torch.cat([second(u[part], problem.y[part]).detach() for part in parts])
+    second: Tensor = torch.func.vmap(torch.func.hessian(one))(u.double(), y)
+    return second.detach()
 
 
-def sample_traces(problem: Problem, split: Split, matrices: Tensor, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
-    """Return tr(J_n^T A_n J_n) of each sample, apart by parameter tensor.
+def _seeds(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues (B, R) and eigenvectors (B, R, M) of symmetric matrices, without those that are zero in every one of them."""
+    values, vectors = torch.linalg.eigh(matrices)
+    order = values.abs().argsort(dim=1, descending=True)
+    values = values.gather(1, order)
+    rank = int((values.abs() > NEGLIGIBLE * values.abs().amax(1, keepdim=True)).sum(1).amax())
+    return values[:, :rank], vectors.gather(2, order[:, None].expand_as(vectors)).mT[:, :rank]
+
+
+def sample_traces(problem: Problem, split: Split, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
+    """Return tr(J_n^T A_n J_n) of each sample, apart by parameter tensor; A_n is the Hessian of the loss with respect to u.
 
     With A_n = sum_r lambda_r s_r s_r^T it is sum_r lambda_r |J_n^T s_r|^2: one backward pass for each eigenvalue that is not zero.
 
     Args:
         problem: parameters and samples.
         split: where u is.
-        matrices: A_n, symmetric, (N, M, M).
         tick: called with the finished fraction.
 
     Returns:
         Name of the parameter -> (N,), float64.
     """
-    values, vectors = torch.linalg.eigh(matrices)
-    order = values.abs().argsort(dim=1, descending=True)
-    values = values.gather(1, order)
-    rank = int((values.abs() > NEGLIGIBLE * values.abs().amax(1, keepdim=True)).sum(1).amax()) if len(values) else 0
-    seeds = vectors.gather(2, order[:, None].expand_as(vectors)).mT[:, :rank].float()
-    values = values[:, :rank]
-    params = {name: p.detach() for name, p in problem.params.items()}
+    params, many = {name: p.detach() for name, p in problem.params.items()}, len(problem.x)
 
     def one(x: Tensor, s: Tensor) -> dict[str, Tensor]:
         pull: Any = torch.func.vjp(lambda p: split.before(p, x[None])[0], params)[1]
         gradients: Mapping[str, Tensor] = torch.func.vmap(pull)(s)[0]
         return {name: g.flatten(1).square().sum(1) for name, g in gradients.items()}
 
-    squares, many = torch.func.vmap(one), len(problem.x)
+    squares = torch.func.vmap(one)
     rows: dict[str, list[Tensor]] = {name: [] for name in params}
-    size = sum(p.numel() for p in params.values())
-    most = max(1, min(problem.memory, WORKING_BYTES) // max(1, 12 * rank * size))
-    for start in range(0, many, most):
-        part = slice(start, start + most)
-        with torch.no_grad():
-            for name, square in squares(problem.x[part], seeds[part]).items():
-                rows[name].append((square.double() * values[part]).sum(1))
-        tick(min(1.0, (start + most) / many))
+    little = replace(problem, memory=min(problem.memory, WORKING_BYTES))
+    with torch.no_grad():
+        width = split.before(params, problem.x[:1]).shape[1]
+        for outer in little.chunks(many, 64 * width**2):
+            x, y = problem.x[outer], problem.y[outer]
+            values, seeds = _seeds(_curvatures(split, split.before(params, x), y))
+            size = sum(p.numel() for p in params.values()) * values.shape[1]
+            for part in little.chunks(len(x), 12 * size):
+                for name, square in squares(x[part], seeds[part].float()).items():
+                    rows[name].append((square.double() * values[part]).sum(1))
+                tick((outer.start + part.stop) / many)
     return {name: torch.cat(row) for name, row in rows.items()}

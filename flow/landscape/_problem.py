@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flow.twin import Twin
+from flow.twin import Twin, quantizer
 
 CHIP, HEAD = "chip.", "head."
 MEMORY = 2**30
+BATCH = 1024  # samples of a forward pass
 Params = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = NDArray[np.float64]
@@ -86,10 +87,7 @@ class Problem:
         """Return points (P, D) with the weights and biases on chip as they would be deployed; the head is left as it is."""
         parts = self.split(torch.from_numpy(np.ascontiguousarray(points)))
         for name in self.chip:
-            form = self.twin.weights[name.removeprefix(CHIP)]
-            steps = form.steps(parts[name])
-            integers = torch.floor(parts[name] / steps) if form.rounding == "FLOOR" else torch.round(parts[name] / steps)
-            parts[name] = integers.clamp(form.low, form.high) * steps
+            parts[name] = quantizer.quantize(parts[name], self.twin.weights[name.removeprefix(CHIP)])
         return np.concatenate([p.double().reshape(len(points), -1).numpy() for p in parts.values()], axis=1)
 
     def per_sample(self, params: Params) -> Tensor:
@@ -133,8 +131,10 @@ class Problem:
         with torch.no_grad():
             for i, row in enumerate(values):
                 parts = {name: part[0] for name, part in self.split(torch.from_numpy(row[None])).items()}
-                output = self.twin.forward_values({n.removeprefix(CHIP): parts[n] for n in self.chip}, self.x).to(torch.float32)
-                rows[i] = self.loss_function(apply_head(self.head, parts, output), self.y).numpy()
+                chip = {name.removeprefix(CHIP): parts[name] for name in self.chip}
+                for part in (slice(start, start + BATCH) for start in range(0, len(self.x), BATCH)):
+                    output = self.twin.forward_values(chip, self.x[part]).to(torch.float32)
+                    rows[i, part] = self.loss_function(apply_head(self.head, parts, output), self.y[part]).numpy()
         return rows
 
 

@@ -1,7 +1,7 @@
 """Trace of the Hessian of the loss, exact where the network allows it, else by Hutchinson's estimator.
 
 Exact: with the last layer's output u, d2L/dtheta_i^2 = J_i^T (d2L/du^2) J_i for every parameter of a network of linear layers, ReLU, maxima
-and straight-through quantizers (see `flow.landscape._exact_trace`); one backward pass for each output with curvature, about 2 s of one core
+and straight-through quantizers (see `flow.landscape._exact_trace`); one backward pass for each output with curvature, about 1 s of one core
 for 1,024 wafers. Estimated: mean of v^T H v over random sign vectors v (Hutchinson, "A stochastic estimator of the trace of the influence
 matrix", 1990). As a landscape metric of quantized detector networks: Baldi et al., arXiv:2502.08355, whose released code sums the probes.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flow.config import LandscapeConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
-from flow.landscape._exact_trace import Split, curvatures, multilinear_split, sample_traces
+from flow.landscape._exact_trace import Split, multilinear_split, sample_traces
 from flow.landscape._problem import CHIP, Problem
 from flow.landscape._products import HessianProduct
 from flow.statistics import mean_interval
@@ -60,7 +60,7 @@ def layer_of(problem: Problem, name: str) -> str:
 
 def _exact(problem: Problem, split: Split, progress: Progress) -> dict[str, Metric]:
     """Return the traces of all parameters, of those on chip, and by layer; intervals are over samples."""
-    traces = sample_traces(problem, split, curvatures(problem, split), lambda done: progress(done, TITLE))
+    traces = sample_traces(problem, split, lambda done: progress(done, TITLE))
     source = f"exact, {len(problem.x)} samples"
     layers: dict[str, list[str]] = {}
     for name in problem.params:

@@ -17,6 +17,7 @@ from flow.landscape._problem import CHIP, Problem, apply_head
 from flow.statistics import mean_interval
 
 TITLE = "Squared input-output Jacobian"
+GRAPH_BYTES = 2**16  # for each input word, more than the graph of any of the models here takes
 
 
 def squared_norms(problem: Problem, whole: bool, progress: Progress = lambda fraction, text: None) -> NDArray[np.float64]:
@@ -34,7 +35,7 @@ def squared_norms(problem: Problem, whole: bool, progress: Progress = lambda fra
         return (apply_head(problem.head, problem.params, chip) if whole else chip).flatten(1)
 
     rows = []
-    for part in problem.chunks(len(problem.x), 2**16 * problem.x[0].numel()):
+    for part in problem.chunks(len(problem.x), GRAPH_BYTES * problem.x[0].numel()):
         x = problem.x[part].detach().clone().requires_grad_()
         y = outputs(x)
         total = torch.zeros(len(x), dtype=torch.float64)

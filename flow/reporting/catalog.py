@@ -44,8 +44,11 @@ def perturbed(name: str, metrics: Mapping[str, Metric]) -> Perturbed | None:
     """Take the id of a degradation under a perturbation apart: ``<task>_<kind>_<level>[_<statistic>]``.
 
     Returns:
-        None if the id is something else: the task score must be there, or else the perturbation must be a known one.
+        None if the id is something else: the task score must be there, or else the perturbation must be a known one, and a score of the
+        landscape such as ``hessian_trace_layer_head_3`` is none.
     """
+    if _of_landscape_plugin(name):
+        return None
     for parts, known in _readings(name):
         if known or parts.task in metrics:
             return parts
@@ -77,7 +80,7 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
         return "hardware"
     if perturbed(name, metrics) is not None:
         return "robustness"
-    if any(word in name for word in LANDSCAPE) or name.startswith(_landscape_plugins()):
+    if any(word in name for word in LANDSCAPE) or _of_landscape_plugin(name):
         return "landscape"
     return "facts" if FACTS.search(name) else "task"
 
@@ -85,6 +88,10 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
 @cache
 def _landscape_plugins() -> tuple[str, ...]:
     return tuple(names("landscape"))
+
+
+def _of_landscape_plugin(name: str) -> bool:
+    return any(name == plugin or name.startswith(f"{plugin}_") for plugin in _landscape_plugins())
 
 
 def title(name: str, metric: Metric) -> str:

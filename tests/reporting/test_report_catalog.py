@@ -44,6 +44,17 @@ def test_groups(name, group):
     assert catalog.group_of(name, {"emd": Metric(1.0), "clb": Metric(1.0, kind="mapped")}) == group
 
 
+def test_a_score_of_a_layer_is_no_degradation():
+    """``hessian_trace_layer_head_3`` reads like the task score ``hessian_trace`` under ``layer_head`` of level 3."""
+    names = ("hessian_trace", "hessian_trace_layer_head_3", "hessian_trace_layer_Conv_0", "sharpness_mean_0.5", "jacobian_norm", "emd")
+    result = PointResult("p", "ok", metrics={name: Metric(1.0, direction="lower") for name in (*names, "emd_gauss_10")})
+    groups = {name: catalog.group_of(name, result.metrics) for name in names}
+    assert groups == {**dict.fromkeys(names, "landscape"), "emd": "task"}
+    assert catalog.levels([result]) == {"gauss": ["emd_gauss_10"]}
+    assert catalog.task_score([result]) == "emd"
+    assert catalog.landscape_scores([result]) == ["hessian_trace", "jacobian_norm", "sharpness_mean_0.5"]
+
+
 def test_task_score_without_perturbations():
     def only(**metrics):
         return [PointResult("p", "ok", metrics=metrics)]
