@@ -70,7 +70,8 @@ def test_worst_is_worse_than_average(problem):
 def test_worst_against_every_corner(tmp_path):
     """On one layer of two weights the ascent finds the worst corner of the box."""
     twin = load_twin(write_mlp(tmp_path / "s.onnx", (2, 1)))
-    problem = build_problem(twin, None, lambda o, t: (o - t).square().mean(1), torch.rand(30, 2, generator=torch.Generator().manual_seed(0)), torch.full((30, 1), 9.0))  # fmt: skip  # noqa: E501
+    x = torch.rand(30, 2, generator=torch.Generator().manual_seed(0))
+    problem = build_problem(twin, None, lambda o, t: (o - t).square().mean(1), x, torch.full((30, 1), 9.0))
     centre, low, high = sharpness.box(problem, 1.0)
     grids = np.meshgrid(*zip(low, high, strict=True))
     corners = np.stack([g.reshape(-1) for g in grids], axis=1)
