@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,8 +21,11 @@ from flow.core.state import Failure, State
 from flow.core.store import Store
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from flow.config import DesignPoint
 
+AGAIN = 0.2  # seconds
 
 # Of a worker process. A queue cannot be sent with a task, so it is set when the process starts.
 _EVENTS: list["Queue[Event]"] = []
@@ -41,7 +45,9 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(AGAIN)
 
 
 def _start_worker(events: "Queue[Event]") -> None:
@@ -71,6 +77,19 @@ def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State 
             os._exit(1)  # going on would take the next point from the queue
 
 
+def _end(workers: "Sequence[BaseProcess]") -> None:
+    """Terminate workers and wait for them.
+
+    The signal is sent again until they are gone: Python sees one that comes just before a blocking call only when the call returns.
+    A worker that is already unwinding does not hear it.
+    """
+    while workers := [worker for worker in workers if worker.is_alive()]:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join(AGAIN)
+
+
 def run_many(
     work: "Sequence[tuple[Sequence[Stage], DesignPoint]]", store: Store, jobs: int, listen: Listener
 ) -> Iterator[tuple["DesignPoint", State | Failure]]:
@@ -85,8 +104,7 @@ def run_many(
         futures = {pool.submit(_work, tuple(stages), point, store): point for stages, point in work}
         yield from _collect(futures, events, listen)
     except BaseException:
-        for process in list(pool._processes.values()):  # the pool has no public way to stop a running task
-            process.terminate()
+        _end(list(pool._processes.values()))  # the pool has no public way to stop a running task
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()

@@ -1,11 +1,13 @@
 """Many points on worker processes, and what is left after kills at any moment."""
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -170,6 +172,36 @@ def test_abandoned_sweep_stops_at_once_and_cleans_up(tmp_path, marks):
     assert sorted(w.split()[0] for w in words(marks)) == ["cleaned"] * 2 + ["interrupted"] * 2 + ["start"] * 2
     assert list((store.root / "locks").iterdir()) == []
     assert not any(map(alive, pids(marks)))
+
+
+def hear_the_third(ready):
+    heard = []
+
+    def handler(number, frame):
+        heard.append(number)
+        if len(heard) == 3:
+            os._exit(7)
+
+    signal.signal(signal.SIGTERM, handler)
+    ready.set()
+    while True:
+        time.sleep(30)
+
+
+def test_a_worker_that_missed_the_signal_gets_it_again():
+    """A signal just before a blocking call is as good as lost; with a single one this would wait for ever."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    worker = context.Process(target=hear_the_third, args=(ready,), daemon=True)
+    worker.start()
+    assert ready.wait(30)
+    ended = threading.Thread(target=sweep._end, args=([worker],), daemon=True)
+    ended.start()
+    ended.join(15)
+    try:
+        assert worker.exitcode == 7
+    finally:
+        worker.kill()
 
 
 def test_orphaned_workers_end_by_themselves(tmp_path, marks, start):
