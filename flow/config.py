@@ -237,44 +237,68 @@ class LandscapeConfig(Section):
     """Metrics of the loss landscape.
 
     Attributes:
-        metrics: plug-ins of `flow.landscape`.
+        metrics: plug-ins of `flow.landscape`; all of them when left out.
         samples: test samples the loss is averaged over.
         relative_error: a sampled figure stops when its standard error is this small relative to it.
         probes: most random vectors of a sampled figure.
         sharpness_steps: radii of the sharpness, in steps (LSB) of the deployed weights.
+        eigenvalues: how many of the largest eigenvalues are found, with their vectors.
+        surface_points: points along each axis of a slice, odd, so that one is the centre.
+        surface_radius: half width of a slice along filter-normalised random directions, relative to the norm of each filter.
+        surface_planes: random planes that the figures of a slice are averaged over.
+        connectivity_epochs: epochs in which a curve between two seeds is trained; 0: the straight line only.
+        connectivity_bends: points that define a curve, its two ends among them.
+        engine: ``compiled`` is generated C++ where the network allows it; ``twin`` is torch.
         memory_gb: most memory of a batch, in GiB.
     """
 
-    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(
-        default=("gradient_norm", "hessian_trace", "top_eigenvalue", "sharpness", "jacobian_norm"), strict=False
-    )
+    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(default_factory=lambda: tuple(names("landscape")), strict=False)
     samples: Positive = 1024
     relative_error: Annotated[float, Field(gt=0, lt=1)] = 0.02
     probes: Annotated[int, Field(ge=2)] = 64
     sharpness_steps: tuple[Annotated[float, Field(gt=0, le=64)], ...] = Field(default=(0.5, 1.0, 2.0), strict=False)
+    eigenvalues: Annotated[int, Field(ge=1, le=100)] = 5
+    surface_points: Annotated[int, Field(ge=3, le=1001)] = 51
+    surface_radius: Annotated[float, Field(gt=0, le=10)] = 1.0
+    surface_planes: Annotated[int, Field(ge=2, le=64)] = 4
+    connectivity_epochs: Annotated[int, Field(ge=0, le=10_000)] = 30
+    connectivity_bends: Annotated[int, Field(ge=3, le=16)] = 3
+    engine: Literal["compiled", "twin"] = "compiled"
     memory_gb: Annotated[float, Field(gt=0.01)] = Field(default=1.0, json_schema_extra=NOT_IN_KEY)
+
+    @field_validator("surface_points")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd number is needed, so that one point is the centre")
+        return value
 
 
 class RobustnessConfig(Section):
     """Perturbations and how often they are drawn.
 
     Attributes:
-        perturbations: plug-ins of `flow.robustness`.
+        perturbations: plug-ins of `flow.robustness`; all of them when left out.
         samples: test samples that are scored.
         noise_percent: levels of the input noise (method of Baldi et al.), in percent.
         noise_draws: independent draws of the noise per level.
         flips: numbers of weight bits flipped at once.
         trials: random sets of bits per number of flips.
         flip_samples: test samples scored per set.
+        rankings: how the bits of ranked flips are ordered: by ``gradient`` times change, by its square (``taylor``), or by the top
+            Hessian eigenvector (``fkeras``).
     """
 
-    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(default=("bit_flip", "gauss", "salt_pepper"), strict=False)
+    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(
+        default_factory=lambda: tuple(names("robustness")), strict=False
+    )
     samples: Positive = 1000
-    noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0), strict=False)
+    noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0, 30.0), strict=False)
     noise_draws: Annotated[int, Field(ge=2)] = 5
     flips: tuple[Positive, ...] = Field(default=(1, 5, 20), strict=False)
     trials: Annotated[int, Field(ge=2)] = 200
     flip_samples: Positive = 100
+    rankings: tuple[Literal["gradient", "taylor", "fkeras"], ...] = Field(default=("gradient", "taylor", "fkeras"), strict=False)
 
 
 class DesignPoint(Section):
@@ -285,6 +309,7 @@ class DesignPoint(Section):
         onnx: QONNX file of a network that was trained elsewhere, in the place of `model`; `data.path` is its data file then.
         seed: of initial weights and training order.
         regularizers: strength of each regularizer of `flow.regularizers`, or a table with ``strength`` and its options.
+        compat: ``pylandscape`` adds the figures that the released code of Baldi et al. would give, for comparison only.
     """
 
     model: str = ""
@@ -302,6 +327,7 @@ class DesignPoint(Section):
     route: RouteConfig = RouteConfig()
     landscape: LandscapeConfig = LandscapeConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+    compat: Literal["", "pylandscape"] = ""
 
     @field_validator("onnx")
     @classmethod
@@ -313,14 +339,30 @@ class DesignPoint(Section):
     _imported = pydantic.model_validator(mode="after")(check_point)
 
 
+class ScreenConfig(Section):
+    """How `hlscape screen` predicts degradations from short trainings.
+
+    Attributes:
+        budget: epochs of the short training as a share of the full one.
+        metrics: ids of the landscape scores that predict; empty: all of them.
+        targets: ids of the degradations that are predicted; empty: one level of each perturbation.
+    """
+
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.1
+    metrics: tuple[str, ...] = Field(default=(), strict=False)
+    targets: tuple[str, ...] = Field(default=(), strict=False)
+
+
 class Study(Section):
     """Many design points: the product of the axes over a base point.
 
     Attributes:
         point: TOML file of the base point, relative to the study's file.
         axes: dotted key -> values.
+        screen: of `hlscape screen`.
     """
 
     name: Annotated[str, Field(pattern=SAFE_NAME)]
     point: str
     axes: dict[str, list[Any]] = {}
+    screen: ScreenConfig = ScreenConfig()

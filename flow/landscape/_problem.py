@@ -1,7 +1,8 @@
 """The loss of a trained network as a pure function of its parameters, at one point or at many."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,14 @@ BATCH = 1024  # samples of a forward pass
 Params = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Floats = NDArray[np.float64]
+
+
+class Engine(Protocol):
+    """Compiled code for the loss of one network."""
+
+    def losses(self, points: Floats, x: Tensor, y: Tensor) -> Floats:
+        """Return the loss of each sample (P, N) at each point (P, D), whose weights are taken as they are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class Problem:
         head: the off-chip part, or None.
         loss_function: ``(output, target) -> (B,)``.
         memory: most bytes of a batch.
+        engine: compiled code for the losses at many points, or None: the twin.
+        records: what may be drawn later; a metric puts arrays there, under names that begin with its own.
     """
 
     params: dict[str, Tensor]
@@ -43,6 +54,8 @@ class Problem:
     head: nn.Module | None
     loss_function: Loss
     memory: int = MEMORY
+    engine: Engine | None = None
+    records: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def chip(self) -> tuple[str, ...]:
@@ -127,6 +140,8 @@ class Problem:
 
     def _losses(self, points: Floats, quantize: bool) -> Floats:
         values = self.quantized(points) if quantize else points
+        if self.engine is not None:
+            return self.engine.losses(values, self.x, self.y)
         rows = np.empty((len(points), len(self.x)))
         with torch.no_grad():
             for i, row in enumerate(values):

@@ -17,7 +17,8 @@ SCORES = ("landscape", "robustness")
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
 VENDOR = ("csynth", "cosim", "vsynth")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES)
+COMPARE = "compare"  # of points that differ in the seed only, after all of them
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES, COMPARE)
 
 
 def load_stage(name: str) -> Stage:

@@ -1,9 +1,10 @@
 """Stage ``landscape``: metrics of the loss landscape around the trained parameters, by the plug-ins of `flow.landscape`."""
 
 from pathlib import Path
+from typing import Any
 
 from flow.config import DesignPoint
-from flow.core.plugins import names
+from flow.core.plugins import load, names
 from flow.core.stage import Job, Stage
 from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
@@ -17,6 +18,7 @@ def sources(point: DesignPoint) -> dict[str, Path]:
 
 def run(job: Job) -> None:
     """Measure on the first test samples; draws are the same for every point with the same data seed."""
+    import numpy as np
     import torch
 
     from flow.landscape._problem import build_problem
@@ -26,13 +28,16 @@ def run(job: Job) -> None:
     model = model_for(point.model, data)
     twin, head = load_network(job, model)
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
-    ids = tuple(name for name in point.landscape.metrics if name not in model.vacuous)
+    ids = tuple(i for i in point.landscape.metrics if i not in model.vacuous and hasattr(load("landscape", i), "measure"))
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
     measure_all(job, "landscape", problem, point.landscape, ids)
+    records: dict[str, Any] = dict(problem.records)
+    with job.output("shapes").open("wb") as file:
+        np.savez(file, **records)
 
 
 STAGE = Stage(
-    "landscape", run, reads=("dataset", "qonnx", "head"),
+    "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",),
     measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
     config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
 )  # fmt: skip
