@@ -285,8 +285,8 @@ class RobustnessConfig(Section):
         flips: numbers of weight bits flipped at once.
         trials: random sets of bits per number of flips.
         flip_samples: test samples scored per set.
-        rankings: how the bits of ranked flips are ordered: by ``gradient`` times change, by its square (``taylor``), or by the top
-            Hessian eigenvector (``fkeras``).
+        rankings: how the weights of ranked flips are ordered, whose sign bits flip first: by ``gradient``, by ``taylor`` (the square of
+            gradient times weight), or by ``fkeras`` (top Hessian eigenvector).
     """
 
     perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(

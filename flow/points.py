@@ -127,7 +127,7 @@ def _label(key: str, value: object) -> str:
 
 
 def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[DesignPoint]]:
-    """Read a study and make its points, in the order of the axes.
+    """Read a study and make its points, in the order of the axes; an axis with one value does not enter their names.
 
     Raises:
         ConfigError: with the mistakes of the study, or of the first point that has some; or two points have the same name, because
@@ -149,8 +149,7 @@ def load_study(path: Path, sets: Sequence[str] = ()) -> tuple[Study, list[Design
         for key, value in zip(study.axes, values, strict=True):
             _put(point, key, value)
         _absolute_data(point, path.parent)
-        labels = [_label(k, v) for k, v in zip(study.axes, values, strict=True)]
-        point["name"] = "-".join([study.name, *labels])
+        point["name"] = "-".join([study.name, *(_label(k, v) for k, v in zip(study.axes, values, strict=True) if len(study.axes[k]) > 1)])
         if point["name"] in {p.name for p in points}:
             raise ConfigError(f"{path}: two points are called {point['name']}; an axis has a value twice, or two that are too alike.")
         points.append(build_point(point, f"{path}, point {point['name']}"))

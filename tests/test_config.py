@@ -189,10 +189,12 @@ def test_product_of_the_axes_in_order(study):
 def test_labels(study):
     _, points = study(
         "regularizers = [{}, {jacobian = 0.01}, {orthogonality = 1, jacobian = 1e-3}]\n"
-        '"network.rounding" = ["FLOOR"]\n"network.latent_bits" = [9]\n"hardware.clock_ns" = [2.5]\n"hardware.part" = ["a/b c"]\n'
+        '"network.rounding" = ["FLOOR", "ROUND"]\n"network.latent_bits" = [9, 8]\n"hardware.clock_ns" = [2.5, 5.0]\n'
+        '"hardware.part" = ["a/b c", "d"]\n"train.select" = ["last"]\n'
     )
     tail = "-FLOOR-l9-clock_ns_2.5-part_a-b-c"
-    assert [p.name for p in points] == [f"st-{r}{tail}" for r in ("plain", "jacobian0.01", "orthogonality1-jacobian0.001")]
+    assert [p.name for p in points[::16]] == [f"st-{r}{tail}" for r in ("plain", "jacobian0.01", "orthogonality1-jacobian0.001")]
+    assert {p.train.select for p in points} == {"last"}, "an axis with one value is a setting of all, and not in the names"
 
 
 def test_no_axes_is_one_point(study):
