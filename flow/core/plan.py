@@ -113,13 +113,19 @@ def key_document(stage: Stage, point: "DesignPoint", inputs: Mapping[str, str]) 
     }
 
 
-def preflight(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> None:
+def preflight(stages: Sequence[Stage], point: "DesignPoint", store: Store, given: Mapping[str, str] | None = None) -> None:
     """Find out before any work starts whether tools, sources and settings are fine.
+
+    Args:
+        stages: in order.
+        point: the design point.
+        store: of finished results.
+        given: digests of artifacts that are there already.
 
     Raises:
         FlowError: the first thing that is missing or wrong.
     """
-    known: dict[str, str] = {}
+    known = dict(given or {})
     for stage in stages:
         document = key_document(stage, point, {name: known.get(name, "") for name in stage.reads})
         found = store.find(stage.id, artifact.text_digest(document))
@@ -129,21 +135,30 @@ def preflight(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> No
             known |= found.artifacts
 
 
-def run_point(stages: Sequence[Stage], point: "DesignPoint", store: Store, listen: Listener = lambda event: None) -> State:
+def run_point(
+    stages: Sequence[Stage], point: "DesignPoint", store: Store, listen: Listener = lambda event: None, state: State | None = None
+) -> State:
     """Take a design point through `stages`, reusing every stored result.
 
     A stage that fails does not stop those that do not depend on it.
 
+    Args:
+        stages: in order.
+        point: the design point.
+        store: of finished results.
+        listen: is told what happens.
+        state: what is there already, artifacts that the stages may read among it; None: nothing.
+
     Raises:
         FlowError: what is wrong with the request itself, or may go away when it is tried again; nothing is stored of it.
     """
-    preflight(stages, point, store)
+    state = State() if state is None else state
+    preflight(stages, point, store, state.artifacts)
     with disk_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     if free_bytes(store.root) < FULL:
         raise disk_full(store.root)
     expected = [_expected_seconds(store, stage) for stage in stages]
-    state = State()
     for index, stage in enumerate(stages):
         left = sum(expected[index:])
 
@@ -153,11 +168,26 @@ def run_point(stages: Sequence[Stage], point: "DesignPoint", store: Store, liste
 
         show()
         result = _obtain(stage, point, store, state, show)
-        folder = store.folder(stage.id, result.key) / "out"
-        state = state.add(result, {name: folder / name for name in result.artifacts})
+        state = state.add(result, artifact_paths(store, result))
         show(1.0, result=result)
-    _remember(store, point.name, state)
+    remember(store, point.name, state)
     return state
+
+
+def artifact_paths(store: Store, result: Result) -> dict[str, Path]:
+    """Return where the artifacts of a stored result lie."""
+    folder = store.folder(result.stage, result.key) / "out"
+    return {name: folder / name for name in result.artifacts}
+
+
+def find_result(stage: Stage, point: "DesignPoint", store: Store, state: State) -> Result | None:
+    """Return the stored result of a stage for which `state` has all artifacts that it reads; nothing is run.
+
+    Raises:
+        FlowError: a tool or a source is missing.
+    """
+    document = key_document(stage, point, {name: state.artifacts[name] for name in stage.reads})
+    return store.find(stage.id, artifact.text_digest(document))
 
 
 def _obtain(stage: Stage, point: "DesignPoint", store: Store, state: State, show: Callable[[float, str], None]) -> Result:
@@ -245,7 +275,7 @@ def index_file(store: Store, name: str) -> Path:
     return store.root / "points" / f"{name}.json"
 
 
-def _remember(store: Store, name: str, state: State) -> None:
+def remember(store: Store, name: str, state: State) -> None:
     """Keep the latest keys of a point: what `explain` compares with and what `gc` keeps."""
     path = index_file(store, name)
     keys = json.loads(path.read_text()) if path.is_file() else {}

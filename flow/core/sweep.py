@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import Queue
@@ -63,10 +63,10 @@ def _tell(event: Event) -> None:
     _EVENTS[0].put(event)
 
 
-def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store) -> State | Failure:
+def _work(stages: Sequence[Stage], point: "DesignPoint", store: Store, state: State | None = None) -> State | Failure:
     _BUSY.set()
     try:
-        return run_point(stages, point, store, _tell)
+        return run_point(stages, point, store, _tell, state)
     except FlowError as error:
         return Failure("", type(error).__name__, str(error))
     except Exception as error:  # noqa: BLE001 - one point must not take the others with it
@@ -91,17 +91,20 @@ def _end(workers: "Sequence[BaseProcess]") -> None:
 
 
 def run_many(
-    work: "Sequence[tuple[Sequence[Stage], DesignPoint]]", store: Store, jobs: int, listen: Listener
-) -> Iterator[tuple["DesignPoint", State | Failure]]:
+    work: "Sequence[tuple[Sequence[Stage], DesignPoint]]", store: Store, jobs: int, listen: Listener,
+    given: Mapping[str, State] | None = None,
+) -> Iterator[tuple["DesignPoint", State | Failure]]:  # fmt: skip
     """Run points, each through its stages, on `jobs` processes and yield each point as it ends.
 
-    A point whose request itself is wrong comes as a `Failure`; it does not stop the others. Ctrl-C stops all workers.
+    A point whose request itself is wrong comes as a `Failure`; it does not stop the others. Ctrl-C stops all workers. `given` holds by
+    name what is there already of a point, as for `flow.core.plan.run_point`.
     """
+    known = given or {}
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(events,))
     try:
-        futures = {pool.submit(_work, tuple(stages), point, store): point for stages, point in work}
+        futures = {pool.submit(_work, tuple(stages), point, store, known.get(point.name)): point for stages, point in work}
         yield from _collect(futures, events, listen)
     except BaseException:
         _end(list(pool._processes.values()))  # the pool has no public way to stop a running task
