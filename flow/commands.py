@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flow import cli, results
+from flow import cli, comparison, results
 from flow.config import DesignPoint, Study
 from flow.core import explain as explaining
 from flow.core.errors import ConfigError
@@ -89,6 +89,7 @@ def command_sweep(args: argparse.Namespace) -> int:
         outcomes[point.name] = outcome
         verdict = outcome.message if isinstance(outcome, Failure) else "done" if not outcome.failures else "finished with failures"
         cli.say(f"--- {len(outcomes)}/{len(points)} {point.name}: {verdict}")
+    outcomes = comparison.compare(points, outcomes, store, args.jobs, progress)
     states = {name: o for name, o in outcomes.items() if isinstance(o, State)}
     if len(states) == len(points) and all(r.cached for s in states.values() for r in s.results.values()):
         cli.say("Nothing had to be done: every stage is in the store.")
@@ -142,6 +143,7 @@ def command_report(args: argparse.Namespace) -> int:
             )
         else:
             outcomes[point.name] = run_point(stages, point, store)
+    outcomes, _ = comparison.add_stored(points, outcomes, store)
     if not any(isinstance(o, State) for o in outcomes.values()):
         raise ConfigError(f"{args.study}: no point of it has been run. Run: {command}")
     return _finish_study(args, study, points, outcomes, command)
