@@ -8,6 +8,7 @@ Gauss-Newton matrix (Schraudolph, "Fast curvature matrix-vector products for sec
 derivatives of the loss with respect to u. Its trace is that of the Hessian, without any estimator.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from flow.landscape._problem import CHIP, HEAD, Params, Problem
+from flow.landscape._trace_backward import bytes_each, piece_traces
+from flow.landscape._trace_chain import Layers, NotAChainError, build_chain
 from flow.twin import Twin
 from flow.twin.quantizer import QUANTIZERS
 
@@ -29,7 +32,9 @@ LINEAR_NODES = (
     "ReduceMax", "ReduceMean", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze", *QUANTIZERS,
 )  # fmt: skip
 MOST_VALUES = 256
-WORKING_BYTES = 2**26  # larger pieces only leave the cache
+WORKING_BYTES = 2**23  # larger pieces only leave the cache
+CURVATURE_BYTES = 2**25
+FEW = 8
 NEGLIGIBLE = 1e-10
 
 
@@ -40,10 +45,27 @@ class Split:
     Attributes:
         before: ``(params, x) -> (B, M)``: values u of a batch.
         after: ``(u, y) -> (B,)``: losses; no parameters.
+        width: M.
+        cut: layers of the head that are in `before`.
     """
 
     before: Callable[[Params, Tensor], Tensor]
     after: Callable[[Tensor, Tensor], Tensor]
+    width: int
+    cut: int
+
+    def layers(self, problem: Problem) -> Layers | None:
+        """Return `before` as a chain of layers; None if it is not one."""
+        try:
+            layers = build_chain(problem, self.cut)
+        except NotAChainError:
+            return None
+        values = problem.x[:FEW].flatten(1).to(problem.twin.dtype)
+        for layer in layers:
+            values = layer.forward(values)
+        expected = self.before(problem.params, problem.x[:FEW])
+        # a layer that is not what it seems to be, such as a subclass, shows here
+        return layers if values.shape == expected.shape and torch.allclose(values, expected, rtol=1e-3, atol=1e-4) else None
 
 
 def is_multilinear(twin: Twin) -> bool:
@@ -91,7 +113,7 @@ def _split_at(problem: Problem, cut: int) -> Split:
         u = u.reshape(-1, *shape)
         return loss(u if last is None else last(u), y)
 
-    return Split(lambda params, x: values(params, x).flatten(1), after)
+    return Split(lambda params, x: values(params, x).flatten(1), after, math.prod(shape), cut)
 
 
 def multilinear_split(problem: Problem) -> Split | None:
@@ -103,18 +125,20 @@ def multilinear_split(problem: Problem) -> Split | None:
     if cut is None or not is_multilinear(problem.twin):
         return None
     split = _split_at(problem, cut)
-    with torch.no_grad():
-        return split if split.before(problem.params, problem.x[:1]).shape[1] <= MOST_VALUES else None
+    return split if split.width <= MOST_VALUES else None
 
 
 def _curvatures(split: Split, u: Tensor, y: Tensor) -> Tensor:
-    """Return the second derivatives of each sample's loss with respect to u (B, M), as (B, M, M), float64."""
-
-    def one(u: Tensor, y: Tensor) -> Tensor:
-        return split.after(u[None], y[None])[0].double()
-
-    second: Tensor = torch.func.vmap(torch.func.hessian(one))(u.double(), y)
-    return second.detach()
+    """Return the second derivatives of each sample's loss with respect to u (B, M), as (B, M, M), in the type of u."""
+    u = u.detach().requires_grad_()
+    with torch.enable_grad():
+        total = split.after(u, y).sum()
+        gradient = torch.autograd.grad(total, u, create_graph=True, materialize_grads=True)[0] if total.requires_grad else u.detach()
+        if not gradient.requires_grad:
+            return u.new_zeros(*u.shape, u.shape[1])
+        units = torch.eye(u.shape[1], dtype=u.dtype)[:, None].expand(-1, *u.shape)
+        rows = torch.autograd.grad(gradient, u, units, is_grads_batched=True, materialize_grads=True)[0]
+    return rows.movedim(0, 1).detach()
 
 
 def _seeds(matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,18 +150,30 @@ def _seeds(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return values[:, :rank], vectors.gather(2, order[:, None].expand_as(vectors)).mT[:, :rank]
 
 
-def sample_traces(problem: Problem, split: Split, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
-    """Return tr(J_n^T A_n J_n) of each sample, apart by parameter tensor; A_n is the Hessian of the loss with respect to u.
+def _chain_traces(problem: Problem, split: Split, layers: Layers, tick: Callable[[float], None]) -> dict[str, Tensor]:
+    """Return the traces by `flow.landscape._trace_backward`, in pieces of samples that stay in the cache."""
+    rows: dict[str, list[Tensor]] = {name: [] for name in problem.params}
+    many = len(problem.x)
+    for outer in replace(problem, memory=min(problem.memory, CURVATURE_BYTES)).chunks(many, 48 * split.width**2):
+        x, y = problem.x[outer], problem.y[outer]
+        inputs = [x.flatten(1).to(problem.twin.dtype)]
+        for layer in layers:
+            inputs.append(layer.forward(inputs[-1]))
+        curvatures = _curvatures(split, inputs[-1], y)
+        live = curvatures.abs().amax((0, 1)).nonzero()[:, 0]  # values that the loss does not bend in need no way back
+        seeds, matrices = torch.eye(split.width)[None, :, live], curvatures[:, live][:, :, live]
+        little = replace(problem, memory=min(problem.memory, WORKING_BYTES))
+        for part in little.chunks(len(x), bytes_each(layers, len(live))):
+            for name, values in piece_traces(layers, [v[part] for v in inputs], seeds, matrices[part]).items():
+                rows[name].append(values)
+            tick((outer.start + part.stop) / many)
+    return {name: torch.cat(row) if row else torch.zeros(many, dtype=torch.float64) for name, row in rows.items()}
+
+
+def general_traces(problem: Problem, split: Split, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
+    """Return what `sample_traces` does, of any network, by automatic differentiation.
 
     With A_n = sum_r lambda_r s_r s_r^T it is sum_r lambda_r |J_n^T s_r|^2: one backward pass for each eigenvalue that is not zero.
-
-    Args:
-        problem: parameters and samples.
-        split: where u is.
-        tick: called with the finished fraction.
-
-    Returns:
-        Name of the parameter -> (N,), float64.
     """
     params, many = {name: p.detach() for name, p in problem.params.items()}, len(problem.x)
 
@@ -150,13 +186,28 @@ def sample_traces(problem: Problem, split: Split, tick: Callable[[float], None] 
     rows: dict[str, list[Tensor]] = {name: [] for name in params}
     little = replace(problem, memory=min(problem.memory, WORKING_BYTES))
     with torch.no_grad():
-        width = split.before(params, problem.x[:1]).shape[1]
-        for outer in little.chunks(many, 64 * width**2):
+        for outer in little.chunks(many, 64 * split.width**2):
             x, y = problem.x[outer], problem.y[outer]
-            values, seeds = _seeds(_curvatures(split, split.before(params, x), y))
+            values, seeds = _seeds(_curvatures(split, split.before(params, x).double(), y))
             size = sum(p.numel() for p in params.values()) * values.shape[1]
             for part in little.chunks(len(x), 12 * size):
                 for name, square in squares(x[part], seeds[part].float()).items():
                     rows[name].append((square.double() * values[part]).sum(1))
                 tick((outer.start + part.stop) / many)
     return {name: torch.cat(row) for name, row in rows.items()}
+
+
+def sample_traces(problem: Problem, split: Split, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:
+    """Return tr(J_n^T A_n J_n) of each sample, apart by parameter tensor; A_n is the Hessian of the loss with respect to u.
+
+    Args:
+        problem: parameters and samples.
+        split: where u is.
+        tick: called with the finished fraction.
+
+    Returns:
+        Name of the parameter -> (N,), float64.
+    """
+    with torch.no_grad():
+        layers = split.layers(problem)
+        return general_traces(problem, split, tick) if layers is None else _chain_traces(problem, split, layers, tick)
