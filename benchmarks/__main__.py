@@ -2,15 +2,23 @@
 
 import argparse
 import importlib
+import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-NOT_TOPICS = ("__init__", "__main__", "timing", "accuracy", "estimate_data", "hls4ml_sums", "vendor", "vendor_networks")
+from benchmarks.compare import Entry
+
+NOT_TOPICS = (
+    "__init__", "__main__", "timing", "memory", "compare", "econ_t", "accuracy", "estimate_data", "hls4ml_sums", "vendor",
+    "vendor_networks", "pylandscape",
+)  # fmt: skip
 TOPICS = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_TOPICS)
+BENCH = Path("reports/bench/bench.json")
 
 
 def say(text: str) -> None:
@@ -19,21 +27,40 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def store(path: Path, topic: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the entries of a topic into a file in the place of those it had; those of other topics stay."""
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    kept = {name: entry for name, entry in known.items() if entry.get("topic") != topic}
+    kept |= {name: {**entry, "topic": topic} for name, entry in entries.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the tables of the topics."""
+    """Print the tables of the topics, and write what has a peer into one JSON file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"{', '.join(TOPICS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="see that everything works; the figures say nothing")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"JSON file for the figures (default: {BENCH}; none with --quick)")
     args = parser.parse_args(argv)
     if unknown := set(args.topics) - set(TOPICS):
         parser.error(f"no such topic: {', '.join(sorted(unknown))}. Topics: {', '.join(TOPICS)}")
+    path = args.out or (None if args.quick else BENCH)
     say(f"one thread, {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}")
     say("x float: processor time over that of the float network in the same round, median and spread over the rounds\n")
     for topic in args.topics or TOPICS:
         module = importlib.import_module(f"benchmarks.{topic}")
         say(f"{topic}: {module.TITLE}\n")
+        entries: dict[str, Mapping[str, Any]] = {}
         for line in module.run(args.quick):
-            say(line)
+            if isinstance(line, Entry):
+                entries[line.name] = line.figures
+            else:
+                say(line)
+        if path is not None:
+            store(path, topic, entries)
+    if path is not None:
+        say(f"figures: {path}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from flow.quant.straight import StraightLayers, load_float
 from flow.quant.training import Chain, run_epoch
 from flow.regularizers import Penalty, combine
 
+from .compare import METHOD, Entry, software, version
+from .memory import peak_mib
 from .timing import Times, load_words, race
 
 TITLE = "a step of quantization-aware training, forward, backward and Adam"
@@ -82,8 +84,20 @@ def _rows(found: dict[str, Times], steps: int) -> Iterator[str]:
         yield f"  {name:<30}{wall:>9.2f}{cpu:>9.2f}{middle:>9.2f}{spread:>16}{limit}"
 
 
-def run(quick: bool = False) -> Iterator[str]:
-    """Time every model of the checkout at two batch sizes; yields lines to print.
+def _entry(name: str, batch: int, steps: int, found: dict[str, Times], peaks: dict[str, float | None], rounds: int) -> Entry:
+    """Return the figures of a step against Brevitas."""
+    middle, low, high = found[BREVITAS].ratio(found[STRAIGHT])
+    ours, peer = (float(np.median(found[who].cpu)) / steps for who in (STRAIGHT, BREVITAS))
+    return Entry(f"qat_step_{name}_{batch}", {
+        "ours_s": ours, "peer_s": peer, "peer": f"{version('brevitas')}, constant scales", "ratio": middle, "ratio_low": low,
+        "ratio_high": high, "work": f"a step of quantization-aware training of {name}, batch {batch}: forward, backward, Adam",
+        "ours_mib": peaks[STRAIGHT], "peer_mib": peaks[BREVITAS], "baseline": "competent", "rounds": rounds, **METHOD,
+        "software": software(),
+    })  # fmt: skip
+
+
+def run(quick: bool = False) -> Iterator[str | Entry]:
+    """Time every model of the checkout at two batch sizes; yields lines to print and entries.
 
     Args:
         quick: one short round of the first model, to see that everything works; its figures say nothing.
@@ -97,7 +111,10 @@ def run(quick: bool = False) -> Iterator[str]:
             yield f"{name} is left out: {error}\n"
             continue
         for batch, steps in [(32, 1)] if quick else STEPS.items():
-            found = race(contestants(model, network, _repeat(data, batch * steps), batch), rounds)
+            builds = contestants(model, network, _repeat(data, batch * steps), batch)
+            found = race(builds, rounds)
             yield f"{name}, {network.size}, batch {batch}: steps a round {steps}, medians of {rounds} rounds, {load_words()}"
             yield from _rows(found, steps)
+            peaks = {who: peak_mib(builds[who]) for who in (STRAIGHT, BREVITAS)}
+            yield _entry(name, batch, steps, found, peaks, rounds)
             yield ""
