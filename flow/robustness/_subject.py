@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flow.core.errors import InvalidInput
+from flow.landscape._problem import Problem
 from flow.model import Array, Score
 from flow.twin import Twin, WeightFormat
 
@@ -31,6 +32,7 @@ class Subject:
         outputs: on-chip outputs (N, ...) for the clean inputs and codes.
         clean: scores (N,) of these, none of them NaN.
         unit: what 100 % of an input noise is.
+        problem: the loss on other samples than those that are scored, to rank weights by; None: there is none.
     """
 
     x: Array
@@ -43,6 +45,7 @@ class Subject:
     _twin: Twin
     _head: nn.Module | None
     unit: float = 1.0
+    problem: Problem | None = None
 
     def score_inputs(self, x: Array) -> Values:
         """Score perturbed inputs.
@@ -91,7 +94,9 @@ def _per_sample(head: nn.Module | None, score: Score, outputs: Tensor, targets: 
         return score.per_sample((final if head is None else head(final)).numpy(), targets)
 
 
-def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array, unit: float = 1.0) -> Subject:
+def build_subject(
+    twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array, unit: float = 1.0, problem: Problem | None = None
+) -> Subject:
     """Join an on-chip twin, an off-chip head and a task score, and score the clean samples.
 
     Args:
@@ -101,6 +106,7 @@ def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, ta
         x: inputs (N, ...); samples that have no score even when clean (an empty target) are dropped.
         targets: (N, ...).
         unit: what 100 % of an input noise is: 1 for inputs that are normalised to 1.
+        problem: the loss of the same network on other samples.
 
     Raises:
         InvalidInput: fewer than two samples have a score.
@@ -113,4 +119,6 @@ def build_subject(twin: Twin, head: nn.Module | None, score: Score, x: Array, ta
         raise InvalidInput(
             f"Only {kept.sum()} of {len(x)} test samples have a {score.title} score; at least 2 are needed. Use more samples."
         )
-    return Subject(x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head, unit)
+    return Subject(
+        x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head, unit, problem
+    )

@@ -9,6 +9,8 @@ from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
 
+RANKING_SAMPLES = 512
+
 
 def sources(point: DesignPoint) -> dict[str, Path]:
     """Return the model and the plug-ins that the point names."""
@@ -17,6 +19,9 @@ def sources(point: DesignPoint) -> dict[str, Path]:
 
 def run(job: Job) -> None:
     """Measure on the first test samples; draws are the same for every point with the same data seed."""
+    import torch
+
+    from flow.landscape._problem import build_problem
     from flow.robustness._subject import build_subject
 
     point = job.point
@@ -26,7 +31,9 @@ def run(job: Job) -> None:
     x, y = (arrays["test"][: point.robustness.samples] for arrays in (data.x, data.y))
     words = twin.input_format  # the inputs of an imported network need not be normalised to 1
     unit = 1.0 if point.model else words.scale * 2.0 ** (words.bits - words.signed)
-    subject = build_subject(twin, head, model.score, x, y, unit)
+    split = "validation" if len(data.x["validation"]) else "test"
+    inputs, outputs = (torch.from_numpy(arrays[split][:RANKING_SAMPLES]) for arrays in (data.x, data.y))
+    subject = build_subject(twin, head, model.score, x, y, unit, build_problem(twin, head, model.loss, inputs, outputs))
     measure_all(job, "robustness", subject, point.robustness, point.robustness.perturbations)
 
 

@@ -169,7 +169,8 @@ def test_perturbation(name, direction, twin):
         return sign * ((output - target) ** 2).mean(1).astype(np.float64)
 
     x, y = samples(24, 2)
-    subject = build_subject(twin, head(), Score("err", "Error", "u", direction, error, lambda t: t.mean(0)), x, y)
+    problem = build_problem(twin, head(), lambda o, t: (o - t).square().mean(1), *map(torch.from_numpy, samples(16, 2)))
+    subject = build_subject(twin, head(), Score("err", "Error", "u", direction, error, lambda t: t.mean(0)), x, y, problem=problem)
     before = subject.x.copy(), {k: v.clone() for k, v in subject.codes.items()}
     config = RobustnessConfig(samples=24, noise_percent=(5, 50), noise_draws=2, flips=(1, 30), trials=6, flip_samples=10)
     metrics = check_metrics(lambda rng, progress: load("robustness", name).measure(subject, config, rng, progress))

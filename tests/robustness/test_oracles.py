@@ -10,6 +10,7 @@ from torch import nn
 from flow.config import RobustnessConfig
 from flow.core.errors import ConfigError, InvalidInput
 from flow.core.plugins import load, names
+from flow.landscape._problem import build_problem
 from flow.model import Score
 from flow.robustness import bit_flip, gauss, salt_pepper
 from flow.robustness._subject import build_subject
@@ -34,7 +35,9 @@ def twin(tmp_path_factory):
 def make(twin, score=SCORE, head=None, samples=30, width=2):
     rng = np.random.default_rng(0)
     x = (rng.integers(0, 32, (samples, 3)) / 16).astype(np.float32)
-    return build_subject(twin, head, score, x, rng.normal(size=(samples, width)).astype(np.float32))
+    y = rng.normal(size=(samples, width)).astype(np.float32)
+    problem = build_problem(twin, head, lambda o, t: (o - t).square().mean(1), torch.from_numpy(x), torch.from_numpy(y))
+    return build_subject(twin, head, score, x, y, problem=problem)
 
 
 @pytest.fixture(scope="module")
