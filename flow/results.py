@@ -140,8 +140,9 @@ def publish_report(store: Store, folder: Path, study: str, command: str, results
     """Write ``reports/<study>/`` unless it already shows exactly these results, and return the HTML file."""
     reporting = Path(__file__).parent / "reporting"
     code = [artifact.code_digests(reporting / "report.py"), [artifact.digest(p) for p in sorted(reporting.glob("*.j2"))]]
-    digest = artifact.text_digest([study, command, code, [r.to_json() for r in results]])
-    page = folder / "index.html"
+    page, screen = folder / "index.html", folder / "screen.json"
+    beside = artifact.digest(screen) if screen.is_file() else ""
+    digest = artifact.text_digest([study, command, code, [r.to_json() for r in results], beside])
     with _publishing(store, folder):
         if not (page.is_file() and _same(folder / ".digest", digest)):
             from flow.reporting.report import write_report

@@ -21,6 +21,8 @@ LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
 LEVEL = re.compile(r"\d+(?:\.\d+)?")
 KNOWN_KINDS = ("gauss", "salt", "flip")
+RANKED = "ranked_"
+"""How the name of a perturbation begins that is aimed, and not drawn."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,8 @@ def perturbed(name: str, metrics: Mapping[str, Metric]) -> Perturbed | None:
     """
     if _of_landscape_plugin(name):
         return None
-    for parts, known in _readings(name):
-        if known or parts.task in metrics:
-            return parts
-    return None
+    readings = _readings(name)
+    return next((parts for parts, _ in readings if parts.task in metrics), next((parts for parts, known in readings if known), None))
 
 
 @cache
@@ -125,6 +125,11 @@ def levels(results: Iterable[PointResult]) -> dict[str, list[str]]:
     return {kind: sorted(ids, key=lambda name: (ids[name], name)) for kind, ids in sorted(found.items())}
 
 
+def middle_levels(results: Iterable[PointResult]) -> list[str]:
+    """List the middle level of each perturbation that is drawn at random."""
+    return [ids[len(ids) // 2] for kind, ids in levels(results).items() if not kind.startswith(RANKED)]
+
+
 def _landscape_place(name: str) -> tuple[int, str]:
     return min((place for place, word in enumerate(LANDSCAPE) if word in name), default=len(LANDSCAPE)), name
 
@@ -133,6 +138,21 @@ def landscape_scores(results: Iterable[PointResult]) -> list[str]:
     """List the ids of the landscape scores of whole networks, not of layers: traces, then eigenvalues, then the rest."""
     found = {name for r in results for name in r.metrics if "_layer_" not in name and group_of(name, r.metrics) == "landscape"}
     return sorted(found, key=_landscape_place)
+
+
+def main_landscape_scores(results: Iterable[PointResult]) -> list[str]:
+    """List one landscape score for each plug-in: of all parameters, of the middle level, and the mean where there are several."""
+    families: dict[str, list[str]] = {}
+    for name in landscape_scores(results):
+        plugin = max((p for p in _landscape_plugins() if name == p or name.startswith(f"{p}_")), key=len, default=name)
+        if not name.endswith("_chip"):
+            families.setdefault(plugin, []).append(name)
+    chosen = []
+    for plugin, ids in families.items():
+        means = [name for name in ids if "_mean" in name] or ids
+        by_level = sorted(means, key=lambda name: [float(level) for level in re.findall(r"(?<=_)\d+(?:\.\d+)?$", name)])
+        chosen.append(plugin if plugin in ids else by_level[len(by_level) // 2 if "_mean" in by_level[0] else 0])
+    return sorted(chosen, key=_landscape_place)
 
 
 def ids_of(group: Group, metrics: Mapping[str, Metric], task: str | None) -> list[str]:
@@ -153,18 +173,14 @@ def plotted_scores(results: list[PointResult]) -> tuple[list[str], list[str]]:
     """Choose the scores of the Pareto plots.
 
     Returns:
-        The main ones (task score, the middle level of each perturbation, trace and top eigenvalue), and the others.
+        The main ones (task score, the middle level of each random perturbation, trace and top eigenvalue), and others: the remaining levels
+        and a score of each other landscape plug-in.
     """
-    task = task_score(results)
-    main = [task] if task else []
-    other: list[str] = []
-    for ids in levels(results).values():
-        middle = ids[len(ids) // 2]
-        main.append(middle)
-        other += [name for name in ids if name != middle]
-    for name in landscape_scores(results):
-        (main if name in ("hessian_trace", "top_eigenvalue") else other).append(name)
-    return main, other
+    task, main = task_score(results), middle_levels(results)
+    other = [name for ids in levels(results).values() for name in ids if name not in main]
+    landscape = main_landscape_scores(results)
+    curvature = [name for name in landscape if name in ("hessian_trace", "top_eigenvalue")]
+    return [*([task] if task else []), *main, *curvature], [*other, *(name for name in landscape if name not in curvature)]
 
 
 def better(a: float, b: float, direction: Direction) -> bool:

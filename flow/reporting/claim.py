@@ -1,15 +1,18 @@
-"""Does a flat minimum mean a robust network? Rank correlations over the points of a study, and given the weight bits."""
+"""Does a flat minimum mean a robust network? Rank correlations over the points of a study, and given weight bits and clean score."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import landscape_scores, levels, title
-from flow.reporting.correlation import FEWEST, Correlation, holm, partial, spearman
-from flow.reporting.panels import Scores, ranked_scores
-from flow.reporting.pareto import partition
+from flow.reporting.catalog import landscape_scores, levels, main_landscape_scores, task_score, title
+from flow.reporting.claims.bootstrap import Matrix, Vector, correlate, interval, remainders, unit, with_study
+from flow.reporting.claims.frame import column, configuration
+from flow.reporting.correlation import FEWEST, Correlation, holm
 from flow.reporting.result import PointResult
+
+KINDS = {"plain": "plain", "given_bits": "given the weight bits", "given_both": "given weight bits and clean score"}
 
 
 @dataclass(frozen=True)
@@ -20,38 +23,32 @@ class Pair:
         landscape: id of the landscape score.
         worse: id of the degradation.
         n: points that have both.
-        plain: None if it cannot be computed.
-        given_bits: with the weight bits held fixed.
-        stands: `plain` stands when all pairs are tested at once (Holm, 5 %).
-        given_bits_stands: the same for `given_bits`.
+        configurations: that these points belong to.
+        found: correlation by kind: ``plain``, ``given_bits`` and ``given_both``; None if it cannot be computed.
+        stands: kinds that stand at 5 % when all pairs of the table are tested at once (Holm).
     """
 
     landscape: str
     worse: str
     n: int
-    plain: Correlation | None
-    given_bits: Correlation | None
-    stands: bool = False
-    given_bits_stands: bool = False
+    configurations: int
+    found: dict[str, Correlation | None]
+    stands: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class Claim:
-    """The correlations and what they mean in words.
+class Table:
+    """Correlations of landscape scores with degradations.
 
     Attributes:
         rows: id and title of each landscape score.
         columns: id and title of each degradation.
         pairs: by (landscape score, degradation).
-        words: sentences for a reader.
-        shown: there are enough points.
     """
 
-    rows: list[tuple[str, str]]
-    columns: list[tuple[str, str]]
-    pairs: dict[tuple[str, str], Pair]
-    words: list[str]
-    shown: bool
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    pairs: dict[tuple[str, str], Pair] = field(default_factory=dict)
 
     @property
     def same_n(self) -> bool:
@@ -59,26 +56,79 @@ class Claim:
         return len({pair.n for pair in self.pairs.values()}) < 2
 
 
-def _pair(scores: Scores, bits: dict[str, int | None], landscape: str, worse: str) -> Pair:
-    groups = partition(scores, (landscape, worse)).groups
-    names = [name for name in (groups[0] if groups else []) if bits[name] is not None]
-    if len(names) < FEWEST:
-        return Pair(landscape, worse, len(names), None, None)
-    x, y = (np.array([scores[name][key].value for name in names]) for key in (landscape, worse))
-    z = np.array([float(bits[name] or 0) for name in names])
-    return Pair(landscape, worse, len(names), spearman(x, y), partial(x, y, z))
+@dataclass(frozen=True)
+class Claim:
+    """The correlations and what they mean in words.
+
+    Attributes:
+        main: one landscape score for each plug-in, one level for each perturbation.
+        rest: all other pairs.
+        words: sentences for a reader, about `main`.
+        shown: there are enough points.
+    """
+
+    main: Table
+    rest: Table
+    words: list[str]
+    shown: bool
+
+
+def _correlations(points: list[PointResult], task: str, rows: Sequence[str], columns: Sequence[str]) -> list[Pair]:
+    """Correlate over points that have all of `rows` and `columns`; the ranks of each are made once."""
+    labels = [configuration(point) for point in points]
+    w, count = with_study(labels), len(set(labels))
+    bits = np.array([float(point.weight_bits or 0) for point in points])
+    clean = [column(points, task)] if task and all(task in point.metrics for point in points) else []
+    found: dict[tuple[str, str], dict[str, Correlation | None]] = {(r, c): dict.fromkeys(KINDS) for r in rows for c in columns}
+    several = len(set(bits)) > 1
+    kinds: dict[str, list[Vector]] = {
+        "plain": [],
+        **({"given_bits": [bits]} if several else {}),
+        **({"given_both": [bits, *clean]} if several and clean else {}),
+    }
+    for kind, given in kinds.items():
+
+        def left_over(name: str, given: list[Vector] = given) -> Matrix:
+            return unit(remainders([column(points, name)], given, w)[0], w)
+
+        right = {c: left_over(c) for c in columns}
+        for r in rows:
+            left = left_over(r)
+            for c, other in right.items():
+                found[r, c][kind] = Correlation.of(interval(correlate(left, other), len(points), count, "rho"))
+    return [Pair(r, c, len(points), count, by_kind) for (r, c), by_kind in found.items()]
+
+
+def _pairs(ranked: list[PointResult], rows: Sequence[str], columns: Sequence[str]) -> list[Pair]:
+    """Correlate all rows with all columns, those together that the same points have."""
+    task = task_score(ranked) or ""
+    known = [point for point in ranked if point.weight_bits is not None]
+    groups: dict[tuple[int, ...], dict[str, list[str]]] = {}
+    for c in columns:
+        for r in rows:
+            have = tuple(i for i, point in enumerate(known) if r in point.metrics and c in point.metrics)
+            groups.setdefault(have, {}).setdefault(c, []).append(r)
+    pairs = []
+    for have, by_column in groups.items():
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for c, some in by_column.items():
+            alike.setdefault(tuple(some), []).append(c)
+        for of, those in alike.items():
+            pairs += _correlations([known[i] for i in have], task, of, those) if len(have) >= FEWEST else []
+    return pairs
 
 
 def _judge(pairs: list[Pair]) -> list[Pair]:
-    plain = holm([pair.plain.p if pair.plain else 1.0 for pair in pairs])
-    given = holm([pair.given_bits.p if pair.given_bits else 1.0 for pair in pairs])
-    return [
-        Pair(p.landscape, p.worse, p.n, p.plain, p.given_bits, a, b) for p, a, b in zip(pairs, plain, given, strict=True)
-    ]  # fmt: skip
+    standing: list[set[str]] = [set() for _ in pairs]
+    for kind in KINDS:
+        known = [(k, c) for k, pair in enumerate(pairs) if (c := pair.found[kind]) is not None]
+        for (k, _), stands in zip(known, holm([c.p for _, c in known]), strict=True):
+            standing[k] |= {kind} if stands else set()
+    return [replace(pair, stands=frozenset(found)) for pair, found in zip(pairs, standing, strict=True)]
 
 
-def _count(correlations: list[tuple[Correlation | None, bool]]) -> str:
-    known = [(c, stands) for c, stands in correlations if c is not None]
+def _count(pairs: list[Pair], kind: str) -> str:
+    known = [(c, kind in pair.stands) for pair in pairs if (c := pair.found[kind]) is not None]
     positive = sum(c.rho > 0 for c, _ in known)
     stands_up = sum(stands and c.rho > 0 for c, stands in known)
     stands_down = sum(stands and c.rho < 0 for c, stands in known)
@@ -88,49 +138,64 @@ def _count(correlations: list[tuple[Correlation | None, bool]]) -> str:
     )
 
 
+def _range(counts: list[int]) -> str:
+    return f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+
+
 def _words(pairs: list[Pair]) -> list[str]:
-    n = [pair.n for pair in pairs]
-    count = f"{n[0]}" if min(n) == max(n) else f"{min(n)} to {max(n)}"
+    n, groups = [pair.n for pair in pairs], [pair.configurations for pair in pairs]
     words = [
-        f"Over {count} points: {_count([(p.plain, p.stands) for p in pairs])}. "
-        "A positive one means: the sharper the minimum, the more the score degrades."
+        f"Over {_range(n)} points of {_range(groups)} configurations: {_count(pairs, 'plain')}. "
+        "A positive one means: the sharper the minimum, or the larger the landscape score, the more the task score degrades."
     ]
-    given = [(p.given_bits, p.given_bits_stands) for p in pairs]
-    if any(c is not None for c, _ in given):
+    if any(pair.found["given_bits"] for pair in pairs):
         words.append(
-            f"Given the weight bits: {_count(given)}. More bits mean both a sharper minimum and more room to degrade, so only what is "
-            "left here speaks for the landscape itself."
+            f"Given the weight bits: {_count(pairs, 'given_bits')}. More bits mean both a sharper minimum and more room to degrade, so "
+            "only what is left here speaks for the landscape itself."
+        )
+        words.append(
+            f"Given weight bits and clean score: {_count(pairs, 'given_both')}. What is left here is what the landscape adds to two "
+            "figures that everybody has."
         )
     else:
         words.append("All points have the same weight bits, so there is nothing to hold fixed.")
-    if max(n) < 20:
-        words.append(f"With {max(n)} points only strong correlations can be told from chance; a missing star is no proof of no relation.")
+    if max(groups) < 20:
+        words.append(
+            f"With {max(groups)} configurations only strong correlations can be told from chance; "
+            "a missing star is no proof of no relation."
+        )
     return words
+
+
+def _table(ranked: list[PointResult], pairs: list[Pair], rows: Sequence[str], columns: Sequence[str]) -> Table:
+    found: dict[str, Metric] = {}
+    for point in ranked:
+        found = {**point.metrics, **found}
+    keep_rows, keep_columns = {pair.landscape for pair in pairs}, {pair.worse for pair in pairs}
+    return Table(
+        [(row, title(row, found[row])) for row in rows if row in keep_rows],
+        [(column, title(column, found[column])) for column in columns if column in keep_columns],
+        {(pair.landscape, pair.worse): pair for pair in pairs},
+    )
 
 
 def claim(results: list[PointResult]) -> Claim:
     """Correlate each landscape score with each degradation over the points that are ranked."""
     ranked = [result for result in results if result.ranked]
-    scores = ranked_scores(results)
-    bits = {result.name: result.weight_bits for result in ranked}
-    rows, columns = landscape_scores(ranked), [name for ids in levels(ranked).values() for name in ids]
-    pairs = [_pair(scores, bits, row, column) for row in rows for column in columns]
-    most = max((pair.n for pair in pairs), default=0)
-    if most < FEWEST:
-        words = [
+    rows, by_kind = landscape_scores(ranked), levels(ranked)
+    main_rows, main_columns = main_landscape_scores(ranked), [ids[len(ids) // 2] for ids in by_kind.values()]
+    columns = [name for ids in by_kind.values() for name in ids]
+    pairs = _pairs(ranked, rows, columns)
+    if not pairs:
+        known = [point for point in ranked if point.weight_bits is not None]
+        most = max((sum(r in p.metrics and c in p.metrics for p in known) for r in rows for c in columns), default=0)
+        words = (
             f"Not shown: {most} points have a landscape score, a degradation and weight bits, "
             f"and a rank correlation of fewer than {FEWEST} says nothing."
-        ]
-        return Claim([], [], {}, words, False)
-    pairs = _judge([pair for pair in pairs if pair.n >= FEWEST])
-    found: dict[str, Metric] = {}
-    for metrics in scores.values():
-        found = {**metrics, **found}
-    keep_rows, keep_columns = {pair.landscape for pair in pairs}, {pair.worse for pair in pairs}
-    return Claim(
-        [(row, title(row, found[row])) for row in rows if row in keep_rows],
-        [(column, title(column, found[column])) for column in columns if column in keep_columns],
-        {(pair.landscape, pair.worse): pair for pair in pairs},
-        _words(pairs),
-        True,
-    )
+        )
+        return Claim(Table(), Table(), [words], False)
+    main = [pair for pair in pairs if pair.landscape in main_rows and pair.worse in main_columns]
+    main = _judge(main or pairs)
+    chosen = {(pair.landscape, pair.worse) for pair in main}
+    rest = _judge([pair for pair in pairs if (pair.landscape, pair.worse) not in chosen])
+    return Claim(_table(ranked, main, rows, columns), _table(ranked, rest, rows, columns), _words(main), True)

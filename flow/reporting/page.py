@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
-from flow.reporting.claim import Claim
+from flow.reporting.claim import KINDS, Claim
+from flow.reporting.claims.judge import RULES, Judgement
 from flow.reporting.curves import study_charts
 from flow.reporting.numbers import p_value, signed, significant
+from flow.reporting.page_claims import claim_views, summary
 from flow.reporting.page_points import PointView, Row, columns, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
@@ -119,7 +121,8 @@ def _script(environment: Environment) -> tuple[Markup, str]:
 
 
 def render_page(
-    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim, files: list[str]
+    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim,
+    judged: Sequence[Judgement], files: list[str],
 ) -> str:  # fmt: skip
     """Render the report.
 
@@ -130,6 +133,7 @@ def render_page(
         results: as `flow.reporting.publish.published` returns them.
         withheld: ids of figures that are not shown, by point.
         claim: correlations of landscape and robustness.
+        judged: the claims on the study.
         files: names of the files beside the page.
     """
     environment = Environment(
@@ -160,6 +164,10 @@ def render_page(
         rows=table_rows,
         points=points,
         claim=claim,
+        kinds_of_rho=KINDS,
+        claims=claim_views(judged),
+        claims_summary=summary(judged),
+        rules=RULES,
         failed=[(p, reasons(p.result)) for p in points if p.result.status != "untrained" and not p.result.ranked],
         untrained=[(p, reasons(p.result)) for p in points if p.result.status == "untrained"],
         versions=_versions(results),

@@ -3,12 +3,14 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import Claim, Pair
+from flow.reporting.claims.all import claims_json
+from flow.reporting.claims.judge import Judgement
 from flow.reporting.correlation import Correlation
 from flow.reporting.panels import all_panels
 from flow.reporting.result import PointResult
@@ -28,18 +30,21 @@ def fronts(results: list[PointResult]) -> dict[str, dict[str, bool]]:
     return found
 
 
-def _correlation(found: Correlation | None) -> dict[str, float] | None:
-    return None if found is None else {"rho": found.rho, "p": round(found.p, 10)}
+def _correlation(found: Correlation | None) -> dict[str, Any] | None:
+    return None if found is None else {"rho": found.rho, "p": found.p, "ci": list(found.ci)}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    return {"n": pair.n, "spearman": _correlation(pair.plain), "given_weight_bits": _correlation(pair.given_bits)}
+    kinds = {"plain": "spearman", "given_bits": "given_weight_bits", "given_both": "given_weight_bits_and_clean_score"}
+    return {"n": pair.n, "configurations": pair.configurations, **{word: _correlation(pair.found[kind]) for kind, word in kinds.items()}}
 
 
 def metrics_json(
-    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim
+    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim,
+    judged: Sequence[Judgement],
 ) -> str:  # fmt: skip
     """Write everything as one JSON document: keys sorted, points in the order of their names, no time and no place."""
+    pairs = {**claim.main.pairs, **claim.rest.pairs}
     document = {
         "schema": SCHEMA,
         "study": study,
@@ -48,7 +53,8 @@ def metrics_json(
         "points": [result.to_json() for result in results],
         "withheld": dict(withheld),
         "fronts": fronts(results),
-        "correlations": {f"{row} / {column}": _pair(pair) for (row, column), pair in claim.pairs.items()},
+        "correlations": {f"{row} / {column}": _pair(pair) for (row, column), pair in pairs.items()},
+        "claims": claims_json(judged),
         "checklist": [{"text": check.text, "passed": check.passed, "detail": check.detail} for check in checklist(results)],
     }
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

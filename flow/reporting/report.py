@@ -1,25 +1,47 @@
 """Write the report of a study: metrics.json, pareto.csv, PNG plots and a self-contained index.html."""
 
+import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flow.core.errors import StoreError
 from flow.reporting.catalog import plotted_scores
 from flow.reporting.claim import claim
+from flow.reporting.claims.all import judge_claims
 from flow.reporting.page import plot_key, render_page
 from flow.reporting.panels import Panel, all_panels
 from flow.reporting.publish import published, scrub
 from flow.reporting.record import metrics_json, pareto_csv
 from flow.reporting.result import PointResult
 
+SCREEN = "screen.json"
+
+
+def read_screen(folder: Path) -> dict[str, Any] | None:
+    """Return the document that `hlscape screen` left in the folder of a report, or None.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    file = folder / SCREEN
+    if not file.is_file():
+        return None
+    try:
+        document: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{file}: it cannot be read: {error}. Run hlscape screen again, or remove it.") from None
+    return document
+
 
 def write_report(folder: Path, study: str, command: str, results: list[PointResult], title: str = "") -> Path:
     """Write the report of a study into a folder; each file appears whole or not at all, index.html last.
 
-    The same results give the same bytes of metrics.json, pareto.csv and index.html, in whatever order they come.
+    The same results give the same bytes of metrics.json, pareto.csv and index.html, in whatever order they come. A screen.json of
+    `hlscape screen` that is in the folder is a part of them.
 
     Args:
         folder: made if it is not there; plots of an earlier report that are no longer drawn are removed.
@@ -37,12 +59,16 @@ def write_report(folder: Path, study: str, command: str, results: list[PointResu
     """
     shown, withheld = published(results)
     command, found = scrub(command), claim(shown)
+    screen = read_screen(folder)
+    judged = judge_claims(shown, screen)
     files: dict[str, bytes] = {
-        "metrics.json": metrics_json(study, title, command, shown, withheld, found).encode(),
+        "metrics.json": metrics_json(study, title, command, shown, withheld, found, judged).encode(),
         "pareto.csv": pareto_csv(shown).encode(),
         **_plots(shown),
     }
-    files["index.html"] = render_page(study, title, command, shown, withheld, found, sorted(files)).encode()
+    files["index.html"] = render_page(
+        study, title, command, shown, withheld, found, judged, sorted([*files, *([SCREEN] if screen else [])])
+    ).encode()
     try:
         _write(folder, files)
     except OSError as error:

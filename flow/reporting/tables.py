@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import KNOWN_KINDS, Group, ids_of, levels, perturbed, task_score, title
+from flow.reporting.catalog import KNOWN_KINDS, Group, ids_of, middle_levels, perturbed, task_score, title
 from flow.reporting.numbers import half_width, listing, plus_minus, significant
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
@@ -135,8 +135,7 @@ def terminal_table(result: PointResult) -> str:
 
 def _columns(results: list[PointResult]) -> list[str]:
     task = task_score(results)
-    perturbations = [ids[len(ids) // 2] for ids in levels(results).values()]
-    wanted = ["lut", "ff", "dsp", "latency_cycles", "latency_ns", *([task] if task else []), *perturbations, "hessian_trace"]
+    wanted = ["lut", "ff", "dsp", "latency_cycles", "latency_ns", *([task] if task else []), *middle_levels(results), "hessian_trace"]
     return [name for name in wanted if any(name in result.metrics for result in results)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import better, levels, task_score, title
+from flow.reporting.catalog import better, middle_levels, task_score, title
 from flow.reporting.numbers import listing, plus_minus, significant, with_unit
 from flow.reporting.panels import Panel, all_panels, axis_title, ranked_scores
 from flow.reporting.pareto import knee
@@ -76,8 +76,7 @@ def _knee_sentences(panel: Panel, name: str) -> list[str]:
 
 def _robust_sentences(results: list[PointResult], scores: Mapping[str, Mapping[str, Metric]]) -> list[str]:
     sentences = []
-    for ids in levels([result for result in results if result.ranked]).values():
-        middle = ids[len(ids) // 2]
+    for middle in middle_levels([result for result in results if result.ranked]):
         known = {name: metrics[middle] for name, metrics in scores.items() if middle in metrics}
         if len(known) < 2 or len({(m.unit, m.kind, m.part) for m in known.values()}) > 1:
             continue

@@ -88,7 +88,7 @@ def test_plotted_scores_are_all_scores_once():
         "hessian_trace",
         "top_eigenvalue",
     ]
-    assert len(set(main) | set(other)) == len(main) + len(other) == 14
+    assert len(set(main) | set(other)) == len(main) + len(other) == 13
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,11 @@ def test_costs_of_an_inexact_point_are_withheld_and_it_is_not_ranked():
     (shown,), hidden = published([wrong])
     assert "lut" in hidden[wrong.name] and "latency_cycles" in hidden[wrong.name] and "emd" not in hidden[wrong.name]
     assert "lut" not in shown.metrics and "emd" in shown.metrics and not wrong.ranked and not wrong.exact
+
+
+def test_one_landscape_score_stands_for_each_plug_in():
+    ids = ("hessian_trace", "hessian_trace_chip", "hessian_trace_layer_a", "sharpness_mean_0.5", "sharpness_mean_1", "sharpness_mean_2",
+           "sharpness_worst_1", "jacobian_norm", "gradient_norm_p95", "gradient_norm_mean", "top_eigenvalue",
+           "top_eigenvalue_2")  # fmt: skip
+    found = catalog.main_landscape_scores([PointResult("p", "ok", metrics={name: Metric(1.0) for name in ids})])
+    assert found == ["hessian_trace", "top_eigenvalue", "gradient_norm_mean", "jacobian_norm", "sharpness_mean_1"]

@@ -79,7 +79,10 @@ def test_metrics_json_gives_the_results_back(report):
     assert found == published(study())[0]
     assert document["fronts"]["emd_vs_lut"]["econ-w4-plain-s0"] is True
     assert "econ-w2-plain-s0" not in document["fronts"]["emd_vs_lut"]
-    assert document["correlations"]["hessian_trace / emd_flip_5"]["n"] == 10
+    rho = document["correlations"]["hessian_trace / emd_flip_5"]
+    assert rho["n"] == rho["configurations"] == 10 and rho["spearman"]["ci"][0] < rho["spearman"]["rho"] < rho["spearman"]["ci"][1]
+    assert {"given_weight_bits", "given_weight_bits_and_clean_score"} < rho.keys()
+    assert [c["id"] for c in document["claims"]["judged"]] == [f"Q{k}" for k in range(1, 13)]
     assert not re.search(r"/tmp|/home|/root", (report / "metrics.json").read_text())
 
 
@@ -98,13 +101,13 @@ def test_the_page_is_whole_in_order_and_needs_no_network(report):
     text = page(report)
     parsed = Page(text)
     heads = re.findall(r"<h2>(.*?)</h2>", text)
-    assert heads == ["Verdict", "Pareto plots", "All points", "Learning curves", "Details of each point",
+    assert heads == ["Verdict", "Claims", "Pareto plots", "All points", "Learning curves", "Details of each point",
                      "Is a flat minimum a robust network?", "Failures", "Untrained networks", "Provenance",
                      "Review checklist"]  # fmt: skip
     links = [value for _, name, value in parsed.attributes if name in ("href", "src", "xlink:href", "action")]
     assert all(link.startswith("#") or (report / link).is_file() for link in links)
     assert not re.search(r"https?://|@import|url\(", text)
-    assert parsed.tags.count("script") == 1 and parsed.tags.count("figure") == 12 + 16 + 2 + 2 * 12
+    assert parsed.tags.count("script") == 1 and parsed.tags.count("figure") == 12 + 14 + 2 + 2 * 12
     ids = [value for _, name, value in parsed.attributes if name == "id"]
     assert len(ids) == len(set(ids)) and all(link[1:] in ids for link in links if link.startswith("#"))
     assert "econ-w4-plain-s0" in text and "10 of 12" in text and "5 ns (200 MHz)" in text and "mean image reaches" in text
@@ -228,8 +231,10 @@ def test_the_test_set_is_compared_by_digest_or_else_by_the_data_table():
 def test_the_claim_needs_eight_points_and_speaks_of_bits():
     assert not claim(study()[:7]).shown and "fewer than 8" in claim(study()[:7]).words[0]
     found = claim(study())
-    assert found.shown and found.same_n and found.pairs["hessian_trace", "emd_flip_5"].plain.rho > 0.8
-    assert "36 correlations" in found.words[0] and "10 points only strong" in found.words[-1]
+    assert found.shown and found.main.same_n and found.main.pairs["hessian_trace", "emd_flip_5"].found["plain"].rho > 0.8
+    assert ("hessian_trace", "emd_flip_20") in found.rest.pairs and ("hessian_trace_chip", "emd_flip_5") in found.rest.pairs
+    assert "9 of 9 correlations" in found.words[0] and "Given weight bits and clean score" in found.words[2]
+    assert "10 configurations only strong" in found.words[-1]
     one_width = [point(6, reg, seed) for reg in ("", "jacobian") for seed in range(5)]
     assert any("same weight bits" in words for words in claim(one_width).words)
 
@@ -249,6 +254,13 @@ def test_the_verdict_warns_of_points_no_better_than_trivial_and_of_inexact_ones(
     text = " ".join(verdict([weak, point(4), inexact]).sentences)
     assert "No better than the trivial predictor: econ-w3-plain-s0" in text and "1 disagreed at the exactness gate" in text
     assert "No point has a task score" in " ".join(verdict([untrained()]).sentences)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_screening_beside_the_report_is_a_part_of_it(tmp_path):
+    (tmp_path / "screen.json").write_text("{")
+    with pytest.raises(StoreError, match=r"screen\.json.*hlscape screen"):
+        write_report(tmp_path, "s", "c", [point(3)])
 
 
 @pytest.mark.usefixtures("no_plots")
