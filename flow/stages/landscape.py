@@ -1,11 +1,13 @@
 """Stage ``landscape``: metrics of the loss landscape around the trained parameters, by the plug-ins of `flow.landscape`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flow.config import DesignPoint
 from flow.core.plugins import load, names
 from flow.core.stage import Job, Stage
+from flow.core.tool import GXX
 from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
@@ -21,6 +23,7 @@ def run(job: Job) -> None:
     import numpy as np
     import torch
 
+    from flow.landscape._engine import try_engine
     from flow.landscape._problem import build_problem
 
     point = job.point
@@ -30,6 +33,13 @@ def run(job: Job) -> None:
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
     ids = tuple(i for i in point.landscape.metrics if i not in model.vacuous and hasattr(load("landscape", i), "measure"))
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
+    if point.landscape.engine == "compiled":
+        engine, why = try_engine(
+            twin, head, model.loss, x, y, job.work, lambda args, folder: job.run_tool(GXX, args, cwd=folder), problem.memory
+        )
+        with job.log.open("a") as log:
+            log.write(f"engine: {f'the twin, because of {why}' if engine is None else 'compiled'}\n")
+        problem = replace(problem, engine=engine)
     measure_all(job, "landscape", problem, point.landscape, ids)
     records: dict[str, Any] = dict(problem.records)
     with job.output("shapes").open("wb") as file:
@@ -39,5 +49,6 @@ def run(job: Job) -> None:
 STAGE = Stage(
     "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",),
     measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
-    config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=8,
+    config=("model", "network.size", "data.seed", "landscape"), tools=(GXX,), packages=("torch", "numpy", "scipy", "onnx"), sources=sources,
+    seconds=8,
 )  # fmt: skip

@@ -1,0 +1,313 @@
+"""Write a program as C++, with tables of where its numbers lie."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.landscape._engine.kernels import ENTRY
+from flow.landscape._engine.operators import literal
+from flow.landscape._engine.program import POINT, SAMPLE, Program
+from flow.landscape._engine.values import CONST, INPUT, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
+
+NUMBER = re.compile(r"0x[0-9a-f.]+p[+-]\d+|\b\d+\b|NAN|INFINITY")
+REGISTERS = 24  # accumulators of a block; 32 registers less those for data and weights
+WIDEST = 16  # results that share their data
+TRASH = 0  # a place that is written but never read
+
+
+@dataclass(frozen=True)
+class Code:
+    """A program as code.
+
+    Attributes:
+        text: C++ of one function ``run_<name>``.
+        table: where numbers lie.
+        constants: constant weights.
+        products: multiplications and additions of one sample, at each point.
+    """
+
+    text: str
+    table: NDArray[np.int32]
+    constants: NDArray[np.float64]
+    products: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sums of products that are computed together: `out` (R, M) = sum over terms of `data` (J, R) and `weights` (J, M)."""
+
+    out: Ids
+    data: Ids
+    weights: Ids
+
+
+def _chunks(count: int, most: int) -> Iterator[slice]:
+    """Cut `count` things into pieces of nearly equal size, `most` at most."""
+    ends = np.linspace(0, count, -(-count // most) + 1).round().astype(int).tolist()
+    for start, end in itertools.pairwise(ends):
+        yield slice(start, end)
+
+
+def _groups(keys: Sequence[bytes]) -> list[list[int]]:
+    found: dict[bytes, list[int]] = {}
+    for i, key in enumerate(keys):
+        found.setdefault(key, []).append(i)
+    return list(found.values())
+
+
+def _dense(op: Dots, out: Ids) -> Iterator[Block]:
+    """Cut products with parameters: rows that lack the same data, such as the edge of an image, have their weights in common."""
+    present = op.data != ZERO
+    for rows in _groups([a.tobytes() + b.tobytes() for a, b in zip(present, out >= 0, strict=True)]):
+        terms, columns = np.flatnonzero(present[rows[0]]), np.flatnonzero(out[rows[0]] >= 0)
+        if not columns.size:
+            continue
+        for part in _chunks(len(columns), WIDEST):
+            some = columns[part]
+            for piece in _chunks(len(rows), max(1, REGISTERS // len(some))):
+                few = np.array(rows[piece])
+                yield Block(out[np.ix_(few, some)], op.data[np.ix_(few, terms)].T, op.weights[np.ix_(some, terms)].T)
+
+
+def _sparse(op: Dots, out: Ids) -> Iterator[Block]:
+    """Cut products with weights that are zero in places: results with the same weights, in any order, are computed together."""
+    rows, columns = np.nonzero(out >= 0)
+    terms = []
+    for r, m in zip(rows.tolist(), columns.tolist(), strict=True):
+        live = np.flatnonzero((op.weights[m] != ZERO) & (op.data[r] != ZERO))
+        terms.append(live[np.argsort(op.weights[m, live], kind="stable")])
+    for group in _groups([op.weights[m, k].tobytes() for m, k in zip(columns.tolist(), terms, strict=True)]):
+        for piece in _chunks(len(group), WIDEST):
+            some = group[piece]
+            data = np.stack([op.data[rows[i], terms[i]] for i in some], axis=1)
+            yield Block(out[rows[some], columns[some]][:, None], data, op.weights[columns[some[0]], terms[some[0]]][:, None])
+
+
+def blocks(op: Dots) -> list[Block]:
+    """Cut sums of products into blocks whose accumulators fit the registers."""
+    out = op.out.reshape(len(op.data), len(op.weights))
+    return list(_sparse(op, out) if (op.weights == ZERO).any() else _dense(op, out))
+
+
+class Emitter:
+    """Writes one program; see `emit`."""
+
+    def __init__(self, program: Program, name: str, size: int) -> None:
+        self.program, self.name, self.size = program, name, size
+        self.tables: list[NDArray[np.int64]] = []
+        self.length = self.products = 0
+        self.sizes = {"S": 1, "SD": 1, "T": 1, "TD": 1}  # the first place is the TRASH
+        self.places = {space: np.full(len(program.kinds), -1) for space in "ST"}
+        self.sections: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
+        self.loads: dict[str, list[tuple[int, int]]] = {"x": [], "y": []}
+        self.fills: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
+        self.rows: dict[tuple[bool, bytes], int] = {}
+        self.packs: dict[bool, list[int]] = {False: [], True: []}
+        self.constants: dict[int, int] = {}
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Give the results that change with point and sample their places; a place is used again once nothing reads it."""
+        both = [m for m in self.program.made if self.program.level(m) == POINT | SAMPLE]
+        last = np.full(len(self.program.kinds), -1)
+        for i, op in enumerate(both):
+            for operand in op.operands:
+                last[operand] = i
+        last[self.program.targets] = len(both)
+        for double in (False, True):
+            free: list[tuple[int, int]] = []  # start, length
+            busy: list[tuple[int, int, int]] = []  # when it ends, start, length
+            for i, op in enumerate(both):
+                ids = op.out[op.out >= 0]
+                if op.double == double:
+                    start = self._take(free, len(ids), "SD" if double else "S")
+                    self.places["S"][ids] = np.arange(start, start + len(ids))
+                    busy.append((int(last[ids].max()), start, len(ids)))
+                free += [(start, count) for end, start, count in busy if end <= i]
+                busy = [b for b in busy if b[0] > i]
+
+    def _take(self, free: list[tuple[int, int]], count: int, space: str) -> int:
+        for k, (start, length) in enumerate(free):
+            if length >= count:
+                free[k] = (start + count, length - count)
+                return start
+        self.sizes[space] += count
+        return self.sizes[space] - count
+
+    def table(self, values: NDArray[np.int64]) -> str:
+        """Put numbers into the table; returns where they begin, as C++."""
+        self.tables.append(values.reshape(-1).astype(np.int64))
+        self.length += values.size
+        return f"table + {self.length - values.size}"
+
+    def _new(self, space: str, ids: Ids, double: bool) -> Ids:
+        full = space + "D" * double
+        self.places[space][ids] = np.arange(self.sizes[full], self.sizes[full] + len(ids))
+        self.sizes[full] += len(ids)
+        return self.places[space][ids]
+
+    def _double(self, ids: Ids, wanted: bool) -> bool:
+        """Return the type in which ids are stored; constants are stored in the one that is wanted."""
+        kinds = self.program.kinds[ids]
+        types = np.unique(self.program.doubles[ids[kinds != CONST]])
+        return wanted if not types.size else bool(types[0])
+
+    def find(self, ids: Ids, section: str, wanted: bool) -> tuple[str, Ids]:
+        """Return the memory in which ids lie, and where; what lies elsewhere is put there first."""
+        flat = np.unique(ids)
+        flat = flat[flat >= 0]
+        double, p = self._double(flat, wanted), self.program
+        static = (p.levels[flat] & POINT == 0) & (section != "point")
+        space = "T" if static.all() and (section == "prepare" or (p.levels[flat] == SAMPLE).any()) else "S"
+        missing = flat[self.places[space][flat] < 0]
+        for kind in (CONST, PARAM, INPUT, TARGET):
+            some = missing[p.kinds[missing] == kind]
+            if some.size:
+                self._bring(some, kind, space, section, double)
+        made = missing[self.places[space][missing] < 0]
+        if made.size:  # results for the samples alone, needed beside others
+            self._copy(made, double)
+        return ("T" if space == "T" else "S") + "D" * double, np.where(ids >= 0, self.places[space][ids], TRASH)
+
+    def _copy(self, ids: Ids, double: bool) -> None:
+        source = self.places["T"][ids]
+        pairs = np.stack([self._new("S", ids, double), source], axis=1)
+        d = "D" * double
+        where = self.table(pairs)
+        self.fills["body"].append(f"for (int i = 0; i < {len(ids)}; i++) S{d}[({where})[2 * i]] = T{d}[({where})[2 * i + 1]];")
+
+    def _bring(self, ids: Ids, kind: int, space: str, section: str, double: bool) -> None:
+        if kind in (INPUT, TARGET):
+            fresh = ids[self.places["T"][ids] < 0]
+            places = self._new("T", fresh, False)
+            self.loads["x" if kind == INPUT else "y"] += zip(places.tolist(), self.program.values[fresh].astype(int).tolist(), strict=True)
+            return
+        full, vector = space + "D" * double, "vd" if double else "vf"
+        for i, place in zip(ids.tolist(), self._new(space, ids, double).tolist(), strict=True):
+            value = self.program.values[i]
+            source = literal(float(value)) if kind == CONST else f"values[{int(value)}]"
+            self.fills["prepare" if space == "T" else "point"].append(f"{full}[{place}] = splat<{vector}>({source});")
+
+    def row(self, ids: Ids, double: bool) -> int:
+        """Return where weights lie, one after the other, in the memory of weights."""
+        key = (double, ids.tobytes())
+        if key not in self.rows:
+            pack = self.packs[double]
+            self.rows[key] = len(pack)
+            for i in ids.tolist():
+                constant = self.program.kinds[i] == CONST
+                pack.append(~self.constants.setdefault(i, len(self.constants)) if constant else int(self.program.values[i]))
+        return self.rows[key]
+
+    def _expression(self, code: str, names: Sequence[str]) -> str:
+        """Put names and constants into the code of a step."""
+        code = NUMBER.sub(lambda m: f"splat<V>({m[0]})", code)
+        code = code.replace("vif(", "vif<V>(")
+        return re.sub(r"\b[abc]\b", lambda m: names["abc".index(m[0])], code)
+
+    def _steps(self, op: Make, section: str, index: str) -> list[str]:
+        """Return the statements that send ``r`` through the steps of an operation."""
+        lines = []
+        for step in op.steps:
+            names = []
+            for arg in step.args:
+                if arg is None:
+                    names.append("r")
+                    continue
+                first = arg[op.out >= 0][0]
+                if self.program.kinds[first] == CONST and (arg[op.out >= 0] == first).all():
+                    names.append(f"splat<V>({literal(float(self.program.values[first]))})")
+                else:
+                    names.append(self._load(arg, section, op.double, index))
+            lines.append(f"r = {self._expression(step.code, names)};")
+        return lines
+
+    def _load(self, arg: Ids, section: str, double: bool, index: str) -> str:
+        space, places = self.find(arg, section, double)
+        if (places == places[0]).all():
+            where = str(places[0])
+        elif (np.diff(places) == 1).all():
+            where = f"{places[0]} + {index}"
+        else:
+            where = f"({self.table(places)})[{index}]"
+        return f"to<V>({space}[{where}])"
+
+    def _put(self, op: Make, section: str) -> tuple[str, Ids]:
+        """Return where results go."""
+        space = "T" if section == "prepare" else "S"
+        live = op.out[op.out >= 0]
+        if (self.places[space][live] < 0).any():
+            self._new(space, live, op.double)
+        return space + "D" * op.double, np.where(op.out >= 0, self.places[space][op.out], TRASH)
+
+    def add(self, op: Make) -> None:
+        """Write one operation."""
+        section = {0: "point", POINT: "point", SAMPLE: "prepare", POINT | SAMPLE: "body"}[self.program.level(op)]
+        vector, lines = "vd" if op.double else "vf", self.sections[section]
+        finish = f"[](V r) {{ {' '.join(self._steps(op, section, '0'))} return r; }}" if type(op) is not Make else ""
+        if isinstance(op, Dots):
+            lines += self._dots(op, section, vector, finish)
+            return
+        space, places = self._put(op, section)
+        if isinstance(op, Peaks):
+            source, data = self.find(op.data, section, op.double)
+            where = self.table(np.hstack([data, places[:, None]]))
+            call = f"peaks({source}, {space}, {where}, {len(data)}, {data.shape[1]}, {finish});"
+            lines.append(f"{{ typedef {vector} V; {call} }}")
+            return
+        steps = self._steps(op, section, "i")
+        where = f"{places[0]} + i" if (np.diff(places) == 1).all() else f"({self.table(places)})[i]"
+        body = f"V r = splat<V>(0); {' '.join(steps)} {space}[{where}] = r;"
+        lines.append(f"{{ typedef {vector} V; for (int i = 0; i < {len(places)}; i++) {{ {body} }} }}")
+
+    def _dots(self, op: Dots, section: str, vector: str, finish: str) -> list[str]:
+        cut = blocks(op)
+        source, _ = self.find(np.concatenate([b.data.reshape(-1) for b in cut]), section, op.double)
+        place = self.places[source[0]]
+        target, _ = self._put(op, section)
+        lines = [f"{{ typedef {vector} V; const auto finish = {finish};"]
+        for group in _groups([repr(b.out.shape).encode() for b in cut]):
+            tables = []
+            for block in (cut[i] for i in group):
+                rows = np.array([[self.row(w, op.double)] for w in block.weights], np.int64).reshape(-1, 1)
+                terms = np.hstack([rows, place[block.data]]).reshape(-1)
+                tables += [np.array([len(rows)]), terms, self.places[target[0]][block.out].reshape(-1)]
+                if section == "body":
+                    self.products += block.data.size * block.out.shape[1]
+            r, m = cut[group[0]].out.shape
+            parts = 1 if r * m >= 4 else 8 // (r * m)
+            where = self.table(np.concatenate(tables))
+            weights = "WD" if op.double else "W"
+            lines.append(f"dots<{r}, {m}, {parts}>({source}, {weights}, {target}, {where}, {len(group)}, finish);")
+        return [*lines, "}"]
+
+    def code(self) -> Code:
+        """Return the program as code."""
+        for op in self.program.made:
+            self.add(op)
+        source, places = self.find(self.program.targets, "body", wanted=False)
+        result = self.table(places)
+        for side in ("x", "y"):
+            if self.loads[side]:
+                where, kind = self.table(np.array(self.loads[side])), INPUT if side == "x" else TARGET
+                width = int((self.program.kinds == kind).sum())
+                self.fills["prepare"].insert(0, f"load({side}, {width}, first, samples, T, {where}, {len(self.loads[side])});")
+        pack = self.table(np.array(self.packs[False] + self.packs[True], np.int64))
+        words = {
+            "NAME": self.name, "D": self.size, "TARGETS": len(places), "FROM": source,
+            "W": len(self.packs[False]), "WD": len(self.packs[True]),
+            "PACK": pack.removeprefix("table + "), "RESULT": result.removeprefix("table + "), **self.sizes,
+            **{s.upper(): "\n".join([*self.fills[s], *self.sections[s]]) for s in self.sections},
+        }  # fmt: skip
+        text = re.sub(r"@([A-Z]+)@", lambda m: str(words[m[1]]), ENTRY)
+        constants = self.program.values[np.array(list(self.constants), np.int64)]
+        return Code(text, np.concatenate(self.tables).astype(np.int32), constants, self.products)
+
+
+def emit(program: Program, name: str, size: int) -> Code:
+    """Write a program as a function ``run_<name>`` of points of `size` numbers."""
+    return Emitter(program, name, size).code()

@@ -1,0 +1,333 @@
+"""Generated code against the twin, on networks of every kind."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from flow.config import NetworkConfig
+from flow.core.errors import ToolFailed
+from flow.landscape._engine import Unsupported, build_engine, try_engine
+from flow.landscape._problem import build_problem
+from flow.model import load_model
+from flow.quant.brevitas_layers import BrevitasLayers
+from flow.quant.calibrate import calibrate
+from flow.quant.export import export
+from flow.quant.layers import FloatLayers
+from flow.quant.training import seeded
+from flow.stages import landscape
+from flow.twin import load_twin
+from tests.landscape.test_stages import job_for
+from tests.qonnx_models import Builder, brevitas_network, export_brevitas, write_mlp
+from tests.quant import toy
+
+SAMPLES = 70  # no multiple of the lanes
+
+
+def squared(output, target):
+    return (output - target).flatten(1).square().mean(1)
+
+
+def uniform(*shape, low=0.0, high=1.5, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).uniform(low, high, (SAMPLES, *shape)).astype(np.float32))
+
+
+def made(make):
+    with seeded(np.random.default_rng(0)):
+        return make()
+
+
+def exported(folder, on_chip, size, x, input_max):
+    """An untrained network of our layers, exported as a trained one is."""
+    config = NetworkConfig(weight_bits=5)
+    layers = FloatLayers(config)
+    chip = made(lambda: on_chip(layers, size))
+    scales = calibrate(chip, layers, x, input_max)
+    network = made(lambda: on_chip(BrevitasLayers(config, scales), size))
+    network.load_state_dict(chip.state_dict(), strict=False)
+    export(network, x[:1], folder / "m.onnx", io.StringIO())
+    return load_twin(folder / "m.onnx")
+
+
+def model_case(name, shape, target, signed=False):
+    def build(folder):
+        model = load_model(name)
+        x = uniform(*shape, low=-model.input_max if signed else 0, high=model.input_max)
+        twin = exported(folder, model.on_chip, "small", x, model.input_max)
+        return twin, made(lambda: model.off_chip("small")), model.loss, x, x if target is None else target()
+
+    return build
+
+
+def one_hot(classes):
+    return functional.one_hot(torch.arange(SAMPLES) % classes, classes).float()
+
+
+def mlp(folder):
+    return load_twin(write_mlp(folder / "m.onnx", (4, 5, 3))), None, squared, uniform(4), uniform(3, seed=1)
+
+
+def curved_head(folder):
+    head = made(
+        lambda: nn.Sequential(
+            nn.Linear(3, 40), nn.BatchNorm1d(40), nn.Tanh(), nn.Linear(40, 7), nn.ELU(), nn.Linear(7, 6), nn.Softplus(), nn.SiLU(),
+            nn.LeakyReLU(0.1), nn.Softmax(dim=1),
+        )
+    )  # fmt: skip
+    twin = load_twin(write_mlp(folder / "m.onnx", (4, 5, 3)))
+    return twin, head, lambda o, t: functional.smooth_l1_loss(o, t, reduction="none").sum(1) + (o.clamp(0, 1) - t).abs().amax(1), *(
+        uniform(4), uniform(6, seed=1),
+    )  # fmt: skip
+
+
+def brevitas_with_image(folder):
+    head = made(
+        lambda: nn.Sequential(
+            nn.Linear(5, 24), nn.ReLU(inplace=True), nn.Unflatten(1, (6, 2, 2)), nn.ConvTranspose2d(6, 4, 3, 2, 1, 1, groups=2),
+            nn.Upsample(scale_factor=2), nn.Conv2d(4, 1, 3, padding=1, stride=1), nn.Sigmoid(),
+        )
+    )  # fmt: skip
+    twin = load_twin(export_brevitas(brevitas_network("FLOOR", clip=1.4), folder / "net.onnx"))
+    x = uniform(1, 8, 8)
+    return twin, head, lambda o, t: functional.mse_loss(o, t, reduction="none").mean((1, 2, 3)), x, x / 2
+
+
+def toy_network(folder):
+    network = toy.brevitas(*(lambda chain, scales: (chain, NetworkConfig(), scales))(*toy.quantized(NetworkConfig())))
+    x = torch.from_numpy(toy.dataset().x["test"])
+    export(network, x[:1], folder / "toy.onnx", io.StringIO())
+    return load_twin(folder / "toy.onnx"), None, toy.loss, x, uniform(3)[: len(x)]
+
+
+def windows(folder):
+    """Grouped, dilated and strided convolutions, pooling of all kinds, a sum of two branches."""
+    rng, b = np.random.default_rng(3), Builder(2, 9, 8)
+    y = b.quant("x", 5, 2.0**-4, signed=0)
+    y = b.conv(
+        y, b.weight(rng.uniform(-1, 1, (4, 1, 3, 3))), b.weight(rng.uniform(-1, 1, 4)), kernel_shape=[3, 3], group=2, pads=[1, 1, 1, 1]
+    )
+    y = b.quant(b.node("LeakyRelu", y, alpha=0.125), 6, 2.0**-3)
+    left = b.conv(y, b.weight(rng.uniform(-1, 1, (3, 4, 2, 2))), kernel_shape=[2, 2], dilations=[2, 1], strides=[2, 2])
+    left = b.quant(left, 6, 2.0**-2)
+    right = b.node("MaxPool", y, kernel_shape=[3, 2], strides=[2, 2], pads=[0, 0, 0, 0])
+    right = b.node("AveragePool", right, kernel_shape=[1, 2], strides=[1, 1])
+    right = b.quant(right, 6, 2.0**-2)
+    flat = [b.node("Flatten", v) for v in (left, right, b.node("GlobalMaxPool", y), b.node("ReduceMax", y, b.constant([2], np.int64)))]
+    y = b.node("Concat", *flat, axis=1)
+    y = b.node("Sub", b.node("Mul", y, b.constant(0.5)), b.constant(0.25))
+    twin = load_twin(b.save(folder / "w.onnx", b.quant(y, 8, 2.0**-4)))
+    x = uniform(2, 9, 8)
+    outputs = int(twin(twin.params, x[:1]).shape[1])
+    return twin, made(lambda: nn.Linear(outputs, 2)), squared, x, uniform(2, seed=5)
+
+
+def curved_chip(folder):
+    """Sigmoid and Tanh on chip, which are computed in double precision, and a convolution of a series."""
+    rng, b = np.random.default_rng(4), Builder(2, 12)
+    y = b.quant("x", 6, 2.0**-4, signed=1)
+    y = b.conv(y, b.weight(rng.uniform(-1, 1, (3, 2, 3))), kernel_shape=[3], strides=[2], pads=[1, 1])
+    y = b.quant(y, 8, 2.0**-4)
+    y = b.node("Concat", b.quant(b.node("Sigmoid", y), 10, 2.0**-10, signed=0), b.quant(b.node("Tanh", y), 10, 2.0**-9), axis=1)
+    y = b.node("MatMul", b.node("Flatten", y), b.weight(rng.uniform(-1, 1, (36, 4))))
+    return load_twin(b.save(folder / "c.onnx", b.quant(y, 12, 2.0**-8))), None, squared, uniform(2, 12, low=-1.9), uniform(4, seed=6)
+
+
+def wide(folder):
+    """Sums that only double precision holds."""
+    b, rng = Builder(6), np.random.default_rng(5)
+    y = b.quant("x", 16, 2.0**-12)
+    y = b.quant(b.node("Gemm", y, b.weight(rng.uniform(-1, 1, (5, 6)), 16, 2.0**-15), transB=1), 20, 2.0**-16)
+    twin = load_twin(b.save(folder / "wide.onnx", b.node("Gemm", y, b.weight(rng.uniform(-1, 1, (3, 5)), 12, 2.0**-11), transB=1)))
+    assert twin.dtype == torch.float64
+    return twin, made(lambda: nn.Linear(3, 2)), squared, uniform(6, low=-3, high=3), uniform(2, seed=7)
+
+
+CASES = {
+    "mlp": mlp, "curved head": curved_head, "image": brevitas_with_image, "toy": toy_network, "windows": windows,
+    "curved chip": curved_chip, "wide": wide,
+    "econ_t": model_case("econ_t", (1, 8, 8), None),
+    "jets": model_case("jets", (16,), lambda: one_hot(5), signed=True),
+    "plasma": model_case("plasma", (1, 32, 32), lambda: uniform(2, low=-1)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("engine")
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, folder):
+    """A problem without and with the engine."""
+    torch.set_num_threads(1)
+    work = folder / request.param.replace(" ", "_")
+    work.mkdir()
+    twin, head, loss, x, y = CASES[request.param](work)
+    if head is not None:
+        head.eval().requires_grad_(requires_grad=False)
+    plain = build_problem(twin, head, loss, x, y)
+    return plain, replace(plain, engine=build_engine(twin, head, loss, x, y, work))
+
+
+def points(problem, count=5, size=0.2):
+    moved = problem.point + size * np.random.default_rng(1).normal(size=(count, problem.point.size))
+    return np.concatenate([problem.point[None], moved])
+
+
+def test_losses_are_those_of_the_twin(case):
+    plain, fast = case
+    many = points(plain)
+    expected, found = plain.sample_losses(many), fast.sample_losses(many)
+    assert expected.shape == found.shape == (len(many), len(plain.x))
+    assert len(np.unique(expected[0])) > 3 * len(plain.x) // 4
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6 * expected.max())
+
+
+def test_words_are_those_of_the_twin_bit_by_bit(case):
+    plain, fast = case
+    deployed = plain.quantized(points(plain))
+    found = fast.engine.outputs(deployed, plain.x)
+    for i, row in enumerate(deployed):
+        parts = plain.split(torch.from_numpy(row[None]))
+        exact = plain.twin.forward_values({n.removeprefix("chip."): parts[n][0] for n in plain.chip}, plain.x).double().numpy()
+        assert np.array_equal(found[i], exact)
+    assert len(np.unique(found)) > 20
+
+
+def test_number_and_order_of_samples_and_points_change_nothing(case):
+    _, fast = case
+    many, n = fast.quantized(points(fast)), len(fast.x)
+    whole = fast.sample_losses(many)
+    order = np.random.default_rng(0).permutation(n)
+    assert np.array_equal(fast.subset(order).sample_losses(many), whole[:, order])
+    for few in (slice(0, 1), slice(3, 20), slice(n - 17, n)):
+        assert np.array_equal(fast.subset(few).sample_losses(many[::-1])[::-1], whole[:, few])
+    assert np.array_equal(replace(fast, memory=1).sample_losses(many), whole)
+    assert np.array_equal(replace(fast, engine=replace(fast.engine, memory=1)).sample_losses(many), whole)
+
+
+def test_weights_between_the_steps(case):
+    """Weights that are not on the grid make sums that depend on their order by rounding, which moves a word of few samples."""
+    plain, fast = case
+    many = points(plain, 2)
+    expected, found = (p.sample_losses(many, quantize=False) for p in (plain, fast))
+    assert np.isclose(found, expected, rtol=1e-4, atol=1e-5 * expected.max()).mean() > 0.98
+
+
+def test_samples_of_the_build_are_no_part_of_the_code(case):
+    """Other inputs than those at hand when the code was made."""
+    plain, fast = case
+    x = plain.x.flip(-1) * 0.7
+    np.testing.assert_allclose(
+        replace(fast, x=x).sample_losses(points(plain)), replace(plain, x=x).sample_losses(points(plain)), rtol=2e-5, atol=2e-6
+    )
+
+
+def test_nan_stays_nan(folder):
+    twin, head, loss, x, y = curved_head(folder)
+    problem = build_problem(twin, head.eval(), loss, x, y)
+    fast = replace(problem, engine=build_engine(twin, head.eval(), loss, x, y, folder))
+    point = problem.point[None].copy()
+    point[0, -1] = np.nan
+    assert np.isnan(fast.sample_losses(point)).all()
+
+
+def test_the_library_is_built_once(folder):
+    twin, head, loss, x, y = mlp(folder)
+    folder = folder / "once"
+    folder.mkdir()
+    runs = []
+
+    def compile_(args, where):
+        from flow.core import tool
+
+        runs.append(args)
+        tool.run(tool.GXX, args, cwd=where, log=where / "log")
+
+    for _ in range(2):
+        engine = build_engine(twin, head, loss, x, y, folder, compile_)
+    assert len(runs) == 1
+    other, _ = try_engine(twin, head, lambda o, t: loss(o, t) + 1, x, y, folder, compile_)
+    assert len(runs) == 2
+    at = build_problem(twin, head, loss, x, y).point[None]
+    np.testing.assert_allclose(other.losses(at, x, y), engine.losses(at, x, y) + 1, rtol=1e-6)
+
+
+def test_what_is_not_known_is_left_to_the_twin(folder):
+    twin, head, loss, x, y = mlp(folder)
+    for strange, word in (
+        (lambda o, t: torch.special.erfcx(o).sum(1), "erfcx"),
+        (lambda o, t: loss(o, t).mean(), "shape"),
+        (lambda o, t: o.sort(dim=1).values[:, 0], "sort"),
+        (lambda o, t: (o[:, :2].relu_() + o[:, :2]).sum(1), "relu_"),
+        (lambda o, t: torch.zeros(len(o), 2).add_(o[:, :2]).sum(1), "add_"),
+        (lambda o, t: o.square().sum(1).pow(0.3), "power"),
+    ):
+        with pytest.raises(Unsupported, match=word):
+            build_engine(twin, head, strange, x, y, folder)
+        engine, why = try_engine(twin, head, strange, x, y, folder)
+        assert engine is None
+        assert word in why
+    with pytest.raises(Unsupported, match="samples of"):
+        build_engine(twin, head, loss, x, y.long(), folder)
+
+
+def test_code_that_computes_something_else_is_found(folder):
+    """The loss looks at the values of the sample, which a recording cannot follow."""
+    twin, head, _, x, y = mlp(folder)
+
+    def fickle(output, target):
+        return output.square().sum(1) if len(output) == 1 else output.abs().sum(1)
+
+    with pytest.raises(Unsupported, match="losses of the twin"):
+        build_engine(twin, head, fickle, x, y, folder)
+
+
+def test_a_compiler_that_fails_leaves_the_twin(tmp_path):
+    twin, head, loss, x, y = mlp(tmp_path)
+
+    def compile_(args, where):
+        raise ToolFailed("no such option")
+
+    assert try_engine(twin, head, loss, x, y, tmp_path, compile_) == (None, "no such option")
+    assert not list(tmp_path.glob("*.so"))
+
+
+def test_shapes_that_do_not_fit_are_refused(folder):
+    twin, head, loss, x, y = mlp(folder)
+    engine = build_engine(twin, head, loss, x, y, folder)
+    point = build_problem(twin, head, loss, x, y).point[None]
+    for wrong in ((point[:, 1:], x, y), (point, x[:, 1:], y), (point, x, y[:5]), (point[0], x, y)):
+        with pytest.raises(ValueError, match="do not fit"):
+            engine.losses(*wrong)
+
+
+@pytest.mark.parametrize("kind", ["compiled", "twin", "not known"])
+def test_the_stage_says_which_engine_it_used(kind, tmp_path, monkeypatch):
+    job, _ = job_for(landscape.STAGE, tmp_path, head=True)
+    if kind == "not known":
+        network = tmp_path / "with" / "network.py"
+        network.write_text(network.read_text().replace("return (output", "return (0 * output.cumsum(1) + output"))
+    chosen = replace_in(job.full_point, metrics=("sharpness",), engine="twin" if kind == "twin" else "compiled")
+    job = replace(job, full_point=chosen)
+    monkeypatch.setattr(landscape, "measure_all", lambda job, group, problem, *rest: seen.append(problem))
+    seen = []
+    landscape.STAGE.run(job)
+    (problem,) = seen
+    assert (problem.engine is not None) == (kind == "compiled")
+    words = {"compiled": "engine: compiled\n", "not known": "engine: the twin, because of operator aten.cumsum.default\n"}
+    log = job.log.read_text() if job.log.exists() else ""
+    assert words.get(kind, "") in log
+    assert ("engine" in log) == (kind != "twin")
+    if kind == "compiled":
+        assert "-march=native" in job.replay.read_text()
+        plain = replace(problem, engine=None)
+        np.testing.assert_allclose(problem.sample_losses(points(problem)), plain.sample_losses(points(problem)), rtol=2e-5, atol=1e-7)
+
+
+def replace_in(point, **settings):
+    return point.model_copy(update={"landscape": point.landscape.model_copy(update=settings)})
