@@ -26,7 +26,7 @@ from tests.quant import toy
 
 CALLABLES = {
     "regularizers": {"penalty": ["batch"]},
-    "landscape": {"measure": ["problem", "config", "rng", "progress"]},
+    "landscape": {"measure": ["problem", "config", "rng", "progress"], "compare": ["problems", "config", "rng", "progress"]},
     "robustness": {"measure": ["subject", "config", "rng", "progress"]},
     "synth": {"stages": ["point"]},
     "quant.repairs": {"apply": ["model"]},
@@ -34,8 +34,16 @@ CALLABLES = {
 ALL = [(group, name) for group in CALLABLES for name in names(group)]
 
 
+CHOICE = ("landscape",)  # groups of which a plug-in needs one of the functions only
+
+
 def of(group):
     return pytest.mark.parametrize("name", names(group))
+
+
+def functions(group, module):
+    """The functions that the contract names, of which some groups ask for one only."""
+    return {f: a for f, a in CALLABLES[group].items() if group not in CHOICE or hasattr(module, f)}
 
 
 @pytest.mark.parametrize(("group", "name"), ALL)
@@ -45,7 +53,8 @@ def test_every_plugin(group, name):
     assert module.TITLE.strip()
     assert "\n" not in module.TITLE
     assert (module.__doc__ or "").strip(), "a plug-in says what it is and where it comes from"
-    for function, arguments in CALLABLES[group].items():
+    assert functions(group, module)
+    for function, arguments in functions(group, module).items():
         parameters = inspect.signature(getattr(module, function)).parameters.values()
         options = [p for p in parameters if p.kind is p.KEYWORD_ONLY and group == "regularizers"]
         assert [p.name for p in parameters if p not in options] == arguments
@@ -148,7 +157,7 @@ def check_metrics(measure):
     return first
 
 
-@of("landscape")
+@pytest.mark.parametrize("name", [name for name in names("landscape") if hasattr(load("landscape", name), "measure")])
 @pytest.mark.parametrize("with_head", [False, True])
 def test_landscape_metric(name, with_head, twin):
     module, x, y = load("landscape", name), *map(torch.from_numpy, samples(24, 2 if with_head else 3))
@@ -158,6 +167,25 @@ def test_landscape_metric(name, with_head, twin):
     metrics = check_metrics(lambda rng, progress: module.measure(problem, config, rng, progress))
     assert all(k.startswith(name) or "trace" in k or "eigen" in k for k in metrics)
     assert all(torch.equal(before[k], v) for k, v in problem.params.items()), "the network is left as it was"
+
+
+@pytest.mark.parametrize("name", [name for name in names("landscape") if hasattr(load("landscape", name), "compare")])
+@pytest.mark.parametrize("count", [2, 3])
+def test_landscape_comparison(name, count, tmp_path):
+    """Networks of several seeds, of which the last has formats of its own."""
+    module, x, y = load("landscape", name), *map(torch.from_numpy, samples(24, 2))
+    problems = []
+    for seed in range(count):
+        other = load_twin(write_mlp(tmp_path / f"{seed}.onnx", (4, 5, 3), bits=5 if seed == count - 1 else 4, seed=seed))
+        problems.append(build_problem(other, head(), lambda o, t: (o - t).square().mean(1), x, y))
+    before = [{k: v.clone() for k, v in problem.params.items()} for problem in problems]
+    config = LandscapeConfig(samples=24, probes=4, connectivity_epochs=2)
+    metrics = check_metrics(lambda rng, progress: module.compare(problems, config, rng, progress))
+    assert all(k.startswith(name) for k in metrics)
+    assert all(metric.ci is not None and metric.source for metric in metrics.values())
+    for problem, old in zip(problems, before, strict=True):
+        assert all(torch.equal(old[k], v) for k, v in problem.params.items()), "the networks are left as they were"
+        assert all(key.startswith(name) for key in problem.records)
 
 
 @of("robustness")
