@@ -1,9 +1,9 @@
 """Bit flips as the released code of Baldi et al., arXiv:2502.08355 (PyLandscape), makes them; for comparison only.
 
-The flipped value is written into the float weight, and the layer quantizes all its weights again: with the scale max |w| / (2^(b-1) - 1), by
-output channel of a convolution and for the whole of any other tensor, and into the range +-(2^(b-1) - 1). A flip that changes the largest
-weight therefore moves the scale, and with it many other integers; one to -2^(b-1) is clipped. `flow.robustness.bit_flip` changes one integer
-at a frozen scale instead. Bits are drawn with replacement, so one may be flipped back; biases are no targets, here as there.
+The flipped value is written into the float weight, and the layer quantizes all its weights again: with the scale max |w| / (2^(b-1) - 1),
+by output channel of a convolution and for the whole of any other tensor, and into the range +-(2^(b-1) - 1). A flip that changes the
+largest weight therefore moves the scale, and with it many other integers; one to -2^(b-1) is clipped. `flow.robustness.bit_flip` changes
+one integer at a frozen scale instead. Bits are drawn with replacement, so one may be flipped back; biases are no targets, here as there.
 
 The float weights are those of the trained network, whose scales are powers of two and frozen: with the released quantizer it is another
 network, even without flips, and the change of the score is against that one. Cost: a forward pass and a score for each set of bits.
