@@ -24,7 +24,7 @@ def study(make: Make, seed=0, widths=WIDTHS, regularizers=REGULARIZERS, directio
                 }
                 config = {
                     "model": "models/econ_t", "name": f"w{bits}-{name}-s{number}", "seed": number, "network": {"weight_bits": bits},
-                    "regularizers": {name: 0.1} if name else {},
+                    "regularizers": {name: 0.1} if name else {}, "landscape": {"connectivity_epochs": 30},
                 }  # fmt: skip
                 points.append(PointResult(str(config["name"]), "ok", config=config, metrics=metrics))
     return points

@@ -55,9 +55,11 @@ def similar(values, noise):
 
 
 def barriers(values, noise):
+    """Barriers of the curve after 0, 10 and 30 epochs; that of the straight line is 1."""
+    names = ("mode_connectivity_curve_0", "mode_connectivity_curve_10", "mode_connectivity_curve")
     return lambda bits, name, seed, rng: {
         "mode_connectivity_linear": 1.0,
-        **{f"mode_connectivity_curve_{n}": v + noise * rng.standard_normal() for n, v in zip((1, 30, 90), values, strict=True)},
+        **{name: v + noise * rng.standard_normal() for name, v in zip(names, values, strict=True)},
     }
 
 
@@ -105,7 +107,7 @@ CASES = {
         regularized({("jacobian", "emd_gauss_20"): 0.8}, 1.0),
     ),
     "Q7": (similar((0.99, 0.9, 0.8), 0.01), similar((0.99, 0.9, 0.95), 0.01), similar((0.9, 0.88, 0.86), 0.5)),
-    "Q8": (barriers((0.9, 0.1, 0.09), 0.01), barriers((0.9, 0.6, 0.1), 0.01), barriers((0.6, 0.5, 0.45), 0.8)),
+    "Q8": (barriers((0.9, 0.3, 0.05), 0.01), barriers((0.9, 0.05, 0.04), 0.01), barriers((0.6, 0.3, 0.05), 0.8)),
     "Q9": (bend((0.5, 1, 4), 0.1), bend((1, 2, 2.2), 0.05), bend((0.5, 1, 1.8), 2)),
     "Q10": (ranked(5, 0.2), ranked(1.2, 0.2), ranked(2.1, 1)),
     "Q12": (costly(-5, 0.01), costly(5, 0.01), None),
@@ -157,6 +159,13 @@ def test_a_part_that_was_not_measured_leaves_a_claim_undecided():
     assert found.verdict == "undecided" and "no barrier between seeds" in found.words
     against = judged(study(regularized({"orthogonality": 2.0}, 0.02, names)), 5)
     assert against.verdict == "does not hold"
+
+
+def test_a_curve_that_30_epochs_do_not_connect_is_against_the_claim():
+    found = judged(study(barriers((0.9, 0.8, 0.5), 0.01)), 8)
+    assert found.verdict == "does not hold" and "less what is left after 30 epochs" in found.words
+    only = judged(study(lambda *_: {"mode_connectivity_linear": 1.0, "mode_connectivity_curve": 0.1}), 8)
+    assert only.verdict == "not judged" and "after 30 epochs only" in only.words
 
 
 def test_an_effect_within_the_margin_is_as_good_as_none():

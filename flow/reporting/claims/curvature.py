@@ -9,15 +9,18 @@ import numpy as np
 from flow.reporting.claims.bootstrap import Effect, Matrix, effect, mean, rank_correlation
 from flow.reporting.claims.frame import Frame, column, configuration
 from flow.reporting.claims.judge import Judgement, Part
-from flow.reporting.numbers import significant
+from flow.reporting.numbers import listing, significant
 from flow.reporting.result import PointResult
 
 CURVATURES = ("hessian_trace", "top_eigenvalue")
 WEAK = 0.2
 """A rank correlation that is smaller than this is as good as none."""
 NOISE = re.compile(r"cka_noise_(\d+(?:\.\d+)?)")
-TRAINED = re.compile(r"mode_connectivity_(?:curve|barrier)_(?:epochs?_)?(\d+)")
+LINE, ALIGNED, CURVE = (f"mode_connectivity_{path}" for path in ("linear", "aligned", "curve"))
+TRAINED = re.compile(rf"{CURVE}_(\d+)")
 EPOCHS = 30
+SMALL = 5.0
+"""Percent of the barrier of the straight line that are as good as none."""
 
 
 def curvatures(frame: Frame) -> list[str]:
@@ -108,38 +111,43 @@ def q7(frame: Frame) -> Judgement:
     return Judgement("Q7", "The similarity (CKA) of what a network computes falls as input noise grows.", check, parts, words=words)
 
 
+def _by_epochs(frame: Frame) -> dict[int, str]:
+    """Return the ids of the barrier on the curve by the epochs of its training."""
+    found = {int(m[1]): name for p in frame.points for name in p.metrics if (m := TRAINED.fullmatch(name))}
+    full = {p.config.get("landscape", {}).get("connectivity_epochs") for p in frame.having(CURVE)}
+    return {**found, **({int(full.pop()): CURVE} if len(full) == 1 and None not in full else {})}
+
+
+def _gain(frame: Frame, before: str, after: str, words: str, decides: bool = False, share: float = 1.0) -> Part:
+    """Return ``share`` times one barrier less another, in percent of the barrier of the straight line."""
+    points = frame.having(LINE, before, after)
+    if not points:
+        return Part(words, None, decides=decides, note=f"no point has {before} and {after}")
+    whole = float(column(points, LINE).mean())
+    if whole <= 0:
+        return Part(words, None, decides=decides, note="the straight line has no barrier, so nothing is to be connected")
+    found = effect(mean(100 * (share * column(points, before) - column(points, after)) / whole), labels(points))
+    return Part(words, found, margin=(-SMALL, SMALL), unit="%", decides=decides, note="fewer than three configurations with two seeds")
+
+
 def q8(frame: Frame) -> Judgement:
-    """Judge that a connecting curve needs about 30 epochs of training."""
+    """Judge that a connecting curve needs about 30 epochs of training, and that these are enough."""
     claim = f"Mode connectivity needs about {EPOCHS} epochs of training of the curve."
     check = (
-        f"Loss barrier on the curve between two seeds by epochs of its training: it falls up to {EPOCHS} epochs, and less than a tenth of "
-        "the barrier of the straight line is left to gain after them. The line, before and after alignment, and the curve are shown."
+        "Loss barriers between seeds, in percent of that of the straight line. Fewer epochs are not enough: the barrier falls from the "
+        f"largest number of epochs below {EPOCHS} to {EPOCHS} (less than {SMALL:g} % is as good as none). And {EPOCHS} are enough: less "
+        "than a tenth of the barrier of the straight line is left."
     )
-    parts: list[Part] = []
-    line, aligned, curve = (f"mode_connectivity_{word}" for word in ("linear", "aligned", "curve"))
-    best = aligned if frame.having(aligned) else line
-    removed = ((line, aligned, "barrier of the line that alignment removes"), (best, curve, "barrier that training of the curve removes"))
-    for before, after, words in removed:
-        points = frame.having(before, after)
-        if points:
-            gain = effect(mean(np.abs(column(points, before)) - np.abs(column(points, after))), labels(points))
-            parts.append(Part(words, gain, decides=False, note="too few configurations have two seeds or more"))
-    by_epochs = {int(m[1]): name for p in frame.points for name in p.metrics if (m := TRAINED.fullmatch(name))}
-    if len(by_epochs) < 2:
-        known = "the barrier after one length of training only" if parts else "no barrier between seeds (stage compare; two seeds or more)"
-        return Judgement("Q8", claim, check, [*parts, Part("barrier by epochs", None, note=f"the study has {known}")])
-    steps = sorted(by_epochs)
-    for first, last in pairwise(steps):
-        points = frame.having(by_epochs[first], by_epochs[last])
-        values = [np.abs(column(points, by_epochs[n])) for n in (first, last)]
-        gain = effect(mean(values[0] - values[1]), labels(points))
-        start = column(frame.having(line), line) if frame.having(line) else values[0]
-        size = 0.1 * float(np.abs(start).mean())
-        early = last <= EPOCHS
-        parts.append(
-            Part(
-                f"fall of the barrier from {first} to {last} epochs", gain, "above" if early else "below",
-                0.0 if early else size, (-size, size) if early else None, note="too few configurations",
-            )
-        )  # fmt: skip
-    return Judgement("Q8", claim, check, parts)
+    steps = _by_epochs(frame)
+    context = (
+        [_gain(frame, LINE, ALIGNED, "barrier of the straight line that aligned channels remove")] if frame.having(LINE, ALIGNED) else []
+    )
+    shorter = [n for n in steps if n < EPOCHS]
+    if EPOCHS not in steps or not shorter:
+        known = f"the barrier after {listing(map(str, sorted(steps)))} epochs only" if steps else "no barrier on a curve between seeds"
+        return Judgement("Q8", claim, check, [*context, Part("barrier by epochs", None, note=f"the study has {known}")])
+    context += [_gain(frame, steps[a], steps[b], f"barrier that falls from {a} to {b} epochs") for a, b in pairwise(sorted(shorter))]
+    last = max(shorter)
+    falls = _gain(frame, steps[last], steps[EPOCHS], f"barrier that falls from {last} to {EPOCHS} epochs", decides=True)
+    enough = _gain(frame, LINE, steps[EPOCHS], f"a tenth of the straight line, less what is left after {EPOCHS} epochs", True, 0.1)
+    return Judgement("Q8", claim, check, [*context, falls, enough])

@@ -11,9 +11,9 @@ from flow.reporting.numbers import listing, significant
 Verdict = Literal["holds", "does not hold", "undecided", "not judged"]
 EQUIVALENT = "as good as none"
 RULES = (
-    "An effect holds when its 95 % interval lies wholly on the claimed side of the threshold (zero, unless another is stated); it does "
-    "not hold when the interval lies wholly on the other side, or wholly within a stated margin around the threshold. Otherwise it is "
-    "undecided.",
+    "An effect holds when its 95 % interval lies wholly on the claimed side of the threshold (zero, unless another is stated). It does "
+    "not hold when the interval lies wholly on the other side, or wholly within a stated margin around the threshold, where it is as good "
+    "as none whatever its sign. Otherwise it is undecided.",
     "A claim holds when all its deciding effects hold, and does not hold when one of them does not. A claim that something can happen "
     "needs one effect that holds, and does not hold when none does. A part that was not measured leaves a claim undecided that would "
     "hold otherwise.",
@@ -104,11 +104,11 @@ def _judge_part(part: Part) -> Part:
         return replace(part, verdict="not judged", why=part.note)
     low, high = part.effect.low, part.effect.high
     above, below = low > part.threshold, high < part.threshold
-    if above or below:
-        return replace(part, verdict="holds" if above == (part.claimed == "above") else "does not hold")
     if part.margin is not None and part.margin[0] < low and high < part.margin[1]:
         ends = " to ".join(significant(v, 3).replace("-", "−") for v in part.margin)
         return replace(part, verdict="does not hold", why=f"{EQUIVALENT}: the interval lies within {ends}")
+    if above or below:
+        return replace(part, verdict="holds" if above == (part.claimed == "above") else "does not hold")
     return replace(part, verdict="undecided", why=f"the interval contains {significant(part.threshold, 3).replace('-', '−')}")
 
 
