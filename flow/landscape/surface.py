@@ -29,9 +29,9 @@ import numpy as np
 from flow.config import LandscapeConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
-from flow.landscape._directions import Filters, find_filters, hessian_directions, random_directions, steps_per_unit
+from flow.landscape._directions import Filters, find_filters, random_directions, steps_per_unit
 from flow.landscape._problem import Floats, Problem
-from flow.landscape._slice import lines, plane
+from flow.landscape._slice import FORMS, hessian_plane, lines, plane
 from flow.statistics import mean_interval
 
 TITLE = "Loss surface"
@@ -45,7 +45,7 @@ def _random(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     axis = np.linspace(-config.surface_radius, config.surface_radius, config.surface_points)
     steps = steps_per_unit(problem, filters, directions)
     both = {}
-    for i, (form, quantize) in enumerate({"float": False, "quantized": True}.items()):
+    for i, (form, quantize) in enumerate(FORMS.items()):
         progress(0.05 + 0.2 * i, f"{TITLE}, random directions, {form}")
         both[form] = records[f"surface_lines_{form}"] = lines(problem, centre, directions, axis, quantize)
         records[f"surface_random_{form}"] = plane(problem, centre, directions[:2], np.stack([axis, axis]), quantize)
@@ -75,31 +75,29 @@ def _hessian(
     problem: Problem, config: LandscapeConfig, rng: np.random.Generator, filters: Filters, progress: Progress
 ) -> dict[str, Metric]:
     """Measure and record the plane of the two largest eigenvalues; nothing where the loss or the curvature is not positive."""
-    centre, records, middle = problem.quantized(problem.point[None])[0], problem.records, config.surface_points // 2
-    clean = float(problem.mean_losses(centre[None], quantize=False)[0])
+    records, points = problem.records, config.surface_points
     progress(0.45, f"{TITLE}, eigenvectors")
-    values, vectors = hessian_directions(problem, filters, 2, rng)
-    if clean <= 0 or len(values) < 2:
+    found = hessian_plane(problem, filters, rng)
+    if found is None:
         return {}
-    widths = np.minimum(np.sqrt(2 * clean / values), np.linalg.norm(centre[filters.weights]))
-    axes = widths[:, None] * np.linspace(-1, 1, config.surface_points)
-    steps = steps_per_unit(problem, filters, vectors)
-    for i, (form, quantize) in enumerate({"float": False, "quantized": True}.items()):
+    axes, steps = found.axes(points), steps_per_unit(problem, filters, found.vectors)
+    for i, (form, quantize) in enumerate(FORMS.items()):
         progress(0.5 + 0.25 * i, f"{TITLE}, Hessian directions, {form}")
-        records[f"surface_hessian_{form}"] = plane(problem, centre, vectors, axes, quantize)
+        records[f"surface_hessian_{form}"] = plane(problem, found.centre, found.vectors, axes, quantize)
     records["surface_hessian_axis"], records["surface_hessian_axis_lsb"] = axes, steps[:, None] * axes
-    records["surface_hessian_eigenvalues"] = values
-    _one_weight(problem, config, filters, centre, vectors[0])
-    line, rounded = records["surface_hessian_float"][:, middle], records["surface_hessian_quantized"][:, middle]
-    source = f"eigenvalue {values[0]:.4g}, clean loss {clean:.4g}, {len(problem.x)} samples"
-    ends = f"{config.surface_points} points in +-{widths[0]:.3g}, {source}"
+    records["surface_hessian_eigenvalues"] = found.eigenvalues
+    _one_weight(problem, config, filters, found.centre, found.vectors[0])
+    line, rounded = records["surface_hessian_float"][:, points // 2], records["surface_hessian_quantized"][:, points // 2]
+    value, width = float(found.eigenvalues[0]), float(found.widths[0])
+    source = f"eigenvalue {value:.4g}, clean loss {found.clean:.4g}, {len(problem.x)} samples"
+    ends = f"{points} points in +-{width:.3g}, {source}"
     return {
         "surface_hessian_width": Metric(
-            float(widths[0] * steps[0]), unit="LSB", direction="higher", source=source,
+            width * float(steps[0]), unit="LSB", direction="higher", source=source,
             title="RMS change of a weight along the top eigenvector that doubles the loss in the quadratic model",
         ),
         "surface_hessian_rise": Metric(
-            float((line[0] + line[-1]) / 2 - clean) / float(values[0] * widths[0] ** 2 / 2), source=ends,
+            float((line[0] + line[-1]) / 2 - found.clean) / (value * width**2 / 2), source=ends,
             title="Loss rise along the top eigenvector relative to the quadratic model",
         ),
         "surface_hessian_terrace": Metric(
@@ -117,7 +115,7 @@ def _one_weight(problem: Problem, config: LandscapeConfig, filters: Filters, cen
     direction[chosen] = problem.steps[chosen]
     axis = np.linspace(-WEIGHT_STEPS, WEIGHT_STEPS, config.surface_points)
     problem.records["surface_weight_axis_lsb"] = axis
-    for form, quantize in {"float": False, "quantized": True}.items():
+    for form, quantize in FORMS.items():
         problem.records[f"surface_weight_{form}"] = lines(problem, centre, direction[None], axis, quantize)[0]
 
 
@@ -126,8 +124,8 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
 
     ``surface_rise``, ``surface_rise_quantized``: mean of L - L_0 over the lines. ``surface_terrace``: mean of the distance between the
     quantized and the float line. ``surface_lsb``: LSB per unit of the random axes, which is that of the weights themselves.
-    ``surface_hessian_width``: half width w_1 in LSB.
-    ``surface_hessian_rise``: mean rise at -w_1 and w_1 over lambda_1 w_1^2 / 2; 1 if the loss is quadratic.
+    ``surface_hessian_width``: half width w_1 in LSB. ``surface_hessian_rise``: mean rise at -w_1 and w_1 over lambda_1 w_1^2 / 2; 1 if
+    the loss is quadratic.
     ``surface_hessian_terrace``: as ``surface_terrace``, along v_1. The last three have no interval: nothing in them is random.
     """
     progress(0.0, TITLE)

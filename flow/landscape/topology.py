@@ -3,12 +3,13 @@
 Let the level rise over a slice. A part of the set below the level is born at each local minimum; where two parts meet, the one with the
 higher minimum dies (elder rule; Edelsbrunner and Harer, Computational Topology, 2010, VII.1). Its *depth* is the level of its death less
 that of its birth: what must be climbed to leave the basin for a lower one. The pairs of birth and death are the branches of the merge tree.
-All eight neighbours of a grid point touch it, so a narrow valley that runs across the grid is one basin. A minimum on the border of
-a slice counts.
+All eight neighbours of a grid point touch it. A minimum on the border of a slice counts, and a valley that is narrower than the grid may
+look like a chain of basins.
 
-The slices are random planes (see `flow.landscape.surface`), each with about half the points along an axis that a drawn one has. They see
-little at a small radius: a trained network has one basin as wide as its weights. Cost: ``planes points^2 / 2`` forward passes, and
-n log n for a slice of n points.
+The slices are random planes as in `flow.landscape.surface`, with about half the points along an axis, in float and through the quantizer. A
+trained network mostly has one basin in float that is as wide as its weights, so that nothing is to be seen at a small radius; with few bits
+its rounded weights make many, and what is found then also depends on the distance of the points. Cost: ``planes points^2 / 2`` forward
+passes, and n log n for a slice of n points.
 
 Records: ``topology_pairs_float`` and ``topology_pairs_quantized``, (K, 3): plane, birth and death of every basin but the main one.
 """
@@ -22,11 +23,16 @@ from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.landscape._directions import find_filters, random_directions
 from flow.landscape._problem import Floats, Problem
-from flow.landscape._slice import plane
+from flow.landscape._slice import FORMS, plane
 from flow.statistics import mean_interval
 
 TITLE = "Topology of slices"
 SHALLOW = 0.01  # basins less deep than this share of the clean loss are not counted
+TITLES = {
+    "basins": f"Basins deeper than {SHALLOW:.0%} of the loss",
+    "depth": "Depth of the deepest basin beside the main one",
+    "persistence": "Total depth of the basins beside the main one",
+}
 
 
 def _edges(shape: tuple[int, int]) -> NDArray[np.intp]:
@@ -60,35 +66,29 @@ def persistence(values: Floats) -> Floats:
 
 
 def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
-    """Measure basins of random planes; means over planes, with an interval over planes, in float and with the suffix ``_quantized``.
+    """Measure basins of random planes: means over planes with an interval over planes; ``_quantized``: with weights on their grid.
 
     ``topology_basins``: number of basins deeper than 1 % of the clean loss, the main one among them. ``topology_depth``: depth of the
     deepest beside the main one, 0 if there is none. ``topology_persistence``: sum of the depths of all basins beside the main one.
     """
-    filters, centre = find_filters(problem), problem.quantized(problem.point[None])[0]
-    clean = float(problem.mean_losses(centre[None], quantize=False)[0])
+    filters, centre, metrics = find_filters(problem), problem.quantized(problem.point[None])[0], {}
+    shallow = SHALLOW * abs(float(problem.mean_losses(centre[None], quantize=False)[0]))
     directions = random_directions(filters, centre, 2 * config.surface_planes, rng).reshape(config.surface_planes, 2, -1)
-    axis = np.linspace(-config.surface_radius, config.surface_radius, config.surface_points // 4 * 2 + 1)
+    axis = config.surface_radius * np.linspace(-1, 1, max(3, config.surface_points // 4 * 2 + 1))
     source = (
         f"{len(directions)} planes of {len(axis)}^2 points within {config.surface_radius:g} of the weights' norm, {len(problem.x)} samples"
     )
-    metrics = {}
-    for form, quantize in {"float": False, "quantized": True}.items():
+    for form, quantize in FORMS.items():
         figures, pairs = [], []
         for i, pair in enumerate(directions):
             progress((quantize + i / len(directions)) / 2, f"{TITLE}, {form}")
             found = persistence(plane(problem, centre, pair, np.stack([axis, axis]), quantize))
             depths = found[:, 1] - found[:, 0]
-            figures.append((1 + np.count_nonzero(depths > SHALLOW * abs(clean)), depths.max(initial=0.0), depths.sum()))
+            figures.append((1 + np.count_nonzero(depths > shallow), depths.max(initial=0.0), depths.sum()))
             pairs.append(np.column_stack([np.full(len(found), float(i)), found]))
         problem.records[f"topology_pairs_{form}"] = np.concatenate(pairs)
         suffix, words = ("_quantized", ", weights on their grid") if quantize else ("", "")
-        titles = {
-            "basins": f"Basins deeper than {SHALLOW:.0%} of the loss",
-            "depth": "Depth of the deepest basin beside the main one",
-            "persistence": "Total depth of the basins beside the main one",
-        }
-        for (name, title), values in zip(titles.items(), np.array(figures).T, strict=True):
+        for (name, title), values in zip(TITLES.items(), np.array(figures).T, strict=True):
             value, ci = mean_interval(values)
             metrics[f"topology_{name}{suffix}"] = Metric(value, ci=ci, source=source, title=title + words)
     return metrics

@@ -85,6 +85,21 @@ def test_bowl_and_constant_have_one_basin(tmp_path):
     assert constant.records["topology_pairs_float"].shape == (0, 3)
 
 
+def test_rounding_makes_basins(tmp_path):
+    """A bowl in which weights compensate each other is one basin; seen through weights of 3 bits it is several."""
+    problem = network(tmp_path, bits=3)
+    root = np.random.default_rng(3).normal(size=(problem.point.size, 10))
+    made = quadratic(problem, root @ root.T, level=0.1)
+    metrics = measure(made, surface_points=41)
+    assert metrics["topology_basins"].value == 1
+    assert metrics["topology_basins_quantized"].value > 1
+    pairs = made.records["topology_pairs_quantized"]
+    depths = [(pairs[pairs[:, 0] == i, 2] - pairs[pairs[:, 0] == i, 1]) for i in range(3)]
+    assert metrics["topology_basins_quantized"].value == pytest.approx(1 + np.mean([(d > 0.001).sum() for d in depths]))
+    assert metrics["topology_depth_quantized"].value == pytest.approx(np.mean([d.max(initial=0) for d in depths]))
+    assert metrics["topology_persistence_quantized"].value == pytest.approx(np.mean([d.sum() for d in depths]))
+
+
 def test_shallow_basins_are_not_counted(tmp_path):
     """Ripples of 0.2 % of the loss have depth, and make no basins."""
     problem = network(tmp_path, (2, 1))
