@@ -65,6 +65,16 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="points at the same time (default: number of cores)")
     _add_sets(sweep)
 
+    screen = _add(
+        commands,
+        "screen",
+        "predict degradations from short trainings, rank the points of a study, and say what the prediction is worth",
+        "hlscape screen models/econ_t/study.toml -j 2",
+    )
+    screen.add_argument("study", metavar="STUDY.toml", help="a study that was swept: its results are what the prediction learns from")
+    screen.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="points at the same time (default: number of cores)")
+    _add_sets(screen)
+
     report = _add(commands, "report", "write the report of a study from what is in the store", "hlscape report models/econ_t/study.toml")
     report.add_argument("study", metavar="STUDY", help="a study's or a point's TOML file")
     _add_sets(report)

@@ -19,6 +19,7 @@ from flow.points import load_document, load_point, load_study
 from flow.project import publish
 from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
+from flow.screening.command import command_screen  # noqa: F401  (found by its name)
 from flow.stages import KNOWN, all_stages, load_stage
 from flow.terminal import Progress
 from flow.vendor.read_report import command_read_report  # noqa: F401  (found by its name)
