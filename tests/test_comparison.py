@@ -1,18 +1,25 @@
 """Groups of points that differ in the seed only, and the stage that compares them, with stages of the toy flow."""
 
 import json
+from fnmatch import fnmatch
 
+import numpy as np
 import pytest
+import torch
 
 from flow import comparison
-from flow.config import HardwareConfig
-from flow.core.errors import ToolFailed
+from flow.config import DesignPoint, HardwareConfig
+from flow.core.errors import ToolFailed, Undeclared
 from flow.core.explain import collect_garbage
 from flow.core.plan import run_point
 from flow.core.stage import Job, Stage
 from flow.core.state import Failure, State
 from flow.core.store import Store
+from flow.model import Dataset
+from flow.stages.compare import stage_for
+from flow.stages.data import write_dataset
 from tests.core import toy
+from tests.qonnx_models import write_mlp
 
 
 def measure_sizes(job: Job) -> None:
@@ -47,6 +54,17 @@ def store(tmp_path, monkeypatch):
     for name, value in {"SHARED": ("base",), "OWN": ("left",), "stage_for": toy_stage, "comparing": lambda point: ("toy",)}.items():
         monkeypatch.setattr(comparison, name, value)
     return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Run groups in this process, one after the other."""
+
+    def run_many(work, store, jobs, listen, given):
+        for stages, point in work:
+            yield point, run_point(stages, point, store, listen, given[point.name])
+
+    monkeypatch.setattr(comparison, "run_many", run_many)
 
 
 def compared(marks):
@@ -96,7 +114,7 @@ def test_each_group_is_compared_once_and_every_member_has_the_result(marks, stor
     assert all("compare" in json.loads((store.root / "points" / f"{p.name}.json").read_text()) for p in points[:4])
 
 
-def test_stored_comparisons_are_found_without_running_any(marks, store):
+def test_stored_comparisons_are_found_without_running_any(marks, store, here):
     points = [toy.point(marks, 4, seed) for seed in range(3)]
     outcomes = run(points, store)
     before, missing = comparison.add_stored(points, outcomes, store)
@@ -108,7 +126,7 @@ def test_stored_comparisons_are_found_without_running_any(marks, store):
     assert compared(marks) == 1
 
 
-def test_a_member_that_failed_leaves_its_group(marks, store):
+def test_a_member_that_failed_leaves_its_group(marks, store, here):
     points = [toy.point(marks, 4, seed) for seed in range(3)]
     outcomes = run(points, store)
     unfinished = State({k: v for k, v in outcomes["w4-s1"].results.items() if k != "left"})
@@ -121,7 +139,7 @@ def test_a_member_that_failed_leaves_its_group(marks, store):
     assert after["w4-s1"] == failure
 
 
-def test_a_comparison_that_fails_is_a_failure_of_each_member(marks, store):
+def test_a_comparison_that_fails_is_a_failure_of_each_member(marks, store, here):
     points = [toy.point(marks, 4, seed) for seed in (3, 4)]
     after = comparison.compare(points, run(points, store), store, 1, lambda event: None)
     for state in after.values():
@@ -136,3 +154,64 @@ def test_a_killed_worker_is_told(marks, store, monkeypatch):
     after = comparison.compare(points, run(points, store), store, 1, lambda event: None)
     assert {(f.stage, f.error) for state in after.values() for f in state.failures} == {("compare", "WorkerDied")}
     assert values(comparison.compare(points, run(points, store), store, 1, lambda event: None)) == {}
+
+
+# --- the stage itself, on networks made on the spot
+
+NETWORK = """
+from torch import nn
+SIZES, INPUT_MAX = ("baseline",), 2.0
+def on_chip(layers, size):
+    raise NotImplementedError
+def off_chip(size):
+    return nn.Linear(2, 2)
+def loss(output, target):
+    return (output - target).square().mean(1)
+"""
+SCORE = """
+from flow.model import Score
+SCORE = Score("mse", "MSE", "", "lower", lambda o, t: ((o - t) ** 2).mean(1).astype("f8"), lambda t: t.mean(0))
+"""
+
+
+def job_of(folder, count, engine):
+    """Inputs of the stage: the same data, and a network for each seed."""
+    folder.mkdir(exist_ok=True)
+    for name, text in (("network", NETWORK), ("data", "def load(config):\n    raise NotImplementedError\n"), ("score", SCORE)):
+        (folder / f"{name}.py").write_text(text)
+    x = {s: np.random.default_rng(0).random((40, 3)).astype(np.float32) for s in ("train", "validation", "test")}
+    write_dataset(folder / "dataset.npz", Dataset(x, {s: v[:, :2] for s, v in x.items()}))
+    inputs = {"dataset": folder / "dataset.npz"}
+    for seed in range(count):
+        inputs[f"qonnx_{seed}"] = write_mlp(folder / f"{seed}.onnx", (3, 4, 2), seed=seed)
+        inputs[f"head_{seed}"] = folder / f"{seed}.pt"
+        torch.save({"weight": torch.eye(2) * (1 + seed), "bias": torch.zeros(2)}, inputs[f"head_{seed}"])
+    landscape = {"samples": 32, "connectivity_epochs": 2, "engine": engine}
+    points = [DesignPoint.model_validate({"model": str(folder), "seed": seed, "landscape": landscape}) for seed in range(count)]
+    stage, out = stage_for(points), folder / f"{engine}_{count}" / "out"
+    out.mkdir(parents=True)
+    assert set(stage.reads) == set(inputs)
+    shown = []
+    return Job(stage, points[0], inputs, out, out, folder / "log", folder / "replay", lambda f, t: shown.append(f)), shown
+
+
+def test_the_stage_runs_every_plugin_that_compares(tmp_path):
+    job, shown = job_of(tmp_path / "model", 3, "twin")
+    job.stage.run(job)
+    assert all(any(fnmatch(name, pattern) for pattern in job.stage.measures) for name in job.metrics)
+    assert {"cka_seeds", "mode_connectivity_linear", "mode_connectivity_aligned", "mode_connectivity_curve"} <= set(job.metrics)
+    assert shown == sorted(shown)
+    assert 0.9 < shown[-1] <= 1
+    with np.load(job.out / "curves") as curves:
+        assert curves["mode_connectivity_linear"].shape == (3, len(curves["mode_connectivity_t"]))
+    again, _ = job_of(tmp_path / "model", 3, "compiled")
+    again.stage.run(again)
+    assert {k: m.value for k, m in again.metrics.items()} == pytest.approx({k: m.value for k, m in job.metrics.items()}, rel=1e-5)
+
+
+def test_the_key_has_the_plugins_that_compare_and_no_seed(tmp_path):
+    job, _ = job_of(tmp_path / "model", 2, "twin")
+    assert {"model", "landscape cka", "landscape mode_connectivity"} <= set(job.stage.sources(job.full_point))
+    assert "landscape hessian_trace" not in job.stage.sources(job.full_point)
+    with pytest.raises(Undeclared, match="seed"):
+        _ = job.point.seed

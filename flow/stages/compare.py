@@ -11,6 +11,7 @@ from pathlib import Path
 from flow.config import DesignPoint
 from flow.core.plugins import load, names
 from flow.core.stage import Job, Stage
+from flow.core.tool import GXX
 from flow.model import model_for, model_sources
 from flow.stages._measuring import load_network, plugin_files
 from flow.stages.data import read_dataset
@@ -34,6 +35,7 @@ def run(job: Job) -> None:
     import numpy as np
     import torch
 
+    from flow.landscape._engine import try_engine
     from flow.landscape._problem import build_problem
 
     point = job.point
@@ -41,7 +43,18 @@ def run(job: Job) -> None:
     model = model_for(point.model, data)
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
     memory = int(point.landscape.memory_gb * 2**30)
-    problems = [build_problem(*load_network(member, model), model.loss, x, y, memory=memory) for member in _members(job)]
+    problems = []
+    for member in _members(job):
+        twin, head = load_network(member, model)
+        problem = build_problem(twin, head, model.loss, x, y, memory)
+        if point.landscape.engine == "compiled":
+            engine, why = try_engine(
+                twin, head, model.loss, x, y, job.work, lambda args, folder: job.run_tool(GXX, args, cwd=folder), memory
+            )
+            with job.log.open("a") as log:
+                log.write(f"engine: {f'the twin, because of {why}' if engine is None else 'compiled'}\n")
+            problem = replace(problem, engine=engine)
+        problems.append(problem)
     ids = tuple(name for name in comparing(point) if name not in model.vacuous)
     for i, name in enumerate(ids):
 
@@ -63,7 +76,8 @@ def _members(job: Job) -> list[Job]:
 
 STAGE = Stage(
     "compare", run, reads=SHARED, writes=("curves",), measures=tuple(f"{name}*" for name in names("landscape")),
-    config=("model", "network.size", "data.seed", "landscape"), packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=20,
+    config=("model", "network.size", "data.seed", "landscape"), tools=(GXX,), packages=("torch", "numpy", "scipy", "onnx"), sources=sources,
+    seconds=20,
 )  # fmt: skip
 
 
