@@ -26,8 +26,8 @@ class Side:
     Attributes:
         run: does it, or a part of it.
         words: what it is: for a peer, package and version, or whose loop is stated anew here.
-        share: part of the whole work that `run` does; a time is divided by it.
-        part: words for that part if it is not the whole.
+        share: part of the whole work that `run` does, or how often it does all of it; a time is divided by it.
+        part: words for that if it is not 1.
         brief: less of the same work in pieces of the same size, which has the same peak of memory; `run` when left out.
         peak: measures the memory in MiB itself.
     """
@@ -99,7 +99,11 @@ def _figures(contest: Contest, name: str, found: Mapping[str, Times], peaks: Map
     ours, peer = contest.sides[OURS], contest.sides[name]
     scale = ours.share / peer.share
     middle, low, high = found[name].ratio(found[OURS])
-    parts = [f"{who}: {side.part}, scaled up to the whole" for who, side in (("ours", ours), ("peer", peer)) if side.share != 1]
+    parts = [
+        f"{who}: {side.part}, {'scaled up to the whole' if side.share < 1 else 'time of one'}"
+        for who, side in (("ours", ours), ("peer", peer))
+        if side.share != 1
+    ]
     return {
         "ours_s": float(_median(found[OURS]) / ours.share),
         "peer_s": float(_median(found[name]) / peer.share),

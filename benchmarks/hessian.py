@@ -5,6 +5,7 @@ with one graph of the gradient that is reused, which is the best it can do. The 
 """
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -47,7 +48,8 @@ def _peer(net: Network, name: str, call: Callable[[Any], Any]) -> Callable[[], A
     """Return a run of PyHessian, its draws the same in each round."""
 
     def run() -> Any:  # noqa: ANN401 - of a package without types
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")  # the peer does
             torch.manual_seed(0)
             return call(_pyhessian(net, name))
 

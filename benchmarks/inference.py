@@ -1,4 +1,4 @@
-"""Bit-exact inference of the ECON-T encoder: the twin against the C-simulation of hls4ml, and against Brevitas, which is exact here too."""
+"""Bit-exact inference of the ECON-T encoder: the twin, and the compiled engine, against hls4ml's C-simulation and Brevitas."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
 from benchmarks.compare import OURS, Contest, Entry, Side, run_contest, version
-from benchmarks.econ_t import Network, load
+from benchmarks.econ_t import COMPILED, Network, load
 from benchmarks.memory import program_peak_mib
 from flow.core.stage import Job
 from flow.core.tool import GXX
@@ -23,6 +23,7 @@ from flow.twin.quantizer import quantize
 
 TITLE = "bit-exact inference against hls4ml's C-simulation"
 SAMPLES, QUICK_SAMPLES, QONNX_SAMPLES, REPEATS = 2048, 64, 16, 20
+TIMES = f"{REPEATS} times"
 NAIVE, OPTIMISED, BREVITAS, QONNX = "csim", "csim_o3", "brevitas", "qonnx"
 
 
@@ -78,14 +79,26 @@ def sides(net: Network, compiled: Mapping[str, Csim]) -> dict[str, Side]:
                     peak=lambda: program_peak_mib(files))  # fmt: skip
 
     return {
-        OURS: Side(many(lambda: net.twin.forward_codes(codes, x)), "torch twin, input quantizer included", REPEATS),
+        OURS: Side(many(lambda: net.twin.forward_codes(codes, x)), "torch twin, input quantizer included", REPEATS, TIMES),
         NAIVE: simulation(NAIVE, "-O1 as stage csim compiles it"),
         OPTIMISED: simulation(OPTIMISED, "-O3 as hls4ml compiles it"),
-        BREVITAS: Side(many(lambda: net.chain.on_chip(x)), f"{version('brevitas')}, without autograd", REPEATS),
+        BREVITAS: Side(many(lambda: net.chain.on_chip(x)), f"{version('brevitas')}, without autograd", REPEATS, TIMES),
         QONNX: Side(
             one_by_one, f"{version('qonnx')} execute_onnx, one sample at a time", len(few) / len(x), f"{len(few)} of {len(x)} samples"
         ),
     }
+
+
+def compiled_sides(net: Network, compiled: Mapping[str, Csim]) -> dict[str, Side]:
+    """Return the compiled engine and the same peers, without the slowest."""
+    x, point = quantize(net.x, net.twin.input_format), net.problem.quantized(net.problem.point[None])
+    engine: Any = net.problem.engine
+
+    def ours() -> Values:
+        outputs = [engine.outputs(point, x) for _ in range(REPEATS)]
+        return np.asarray(outputs[0], np.float64).reshape(len(x), -1)
+
+    return {OURS: Side(ours, net.engine, REPEATS, TIMES), **{k: v for k, v in sides(net, compiled).items() if k not in (OURS, QONNX)}}
 
 
 def agreement(results: Mapping[str, Any]) -> str:
@@ -105,5 +118,10 @@ def run(quick: bool = False) -> Iterator[str | Entry]:
             "inference", f"on-chip outputs of {len(net.x)} ECON-T samples, bit for bit", NAIVE, sides(net, compiled),
             sides(net.take(QUICK_SAMPLES), compiled), 1 if quick else 5, {NAIVE: 35.0, OPTIMISED: 35.0}, agreement,
         ))  # fmt: skip
+        if net.engine == COMPILED:
+            yield from run_contest(Contest(
+                "inference_compiled", f"on-chip outputs of {len(net.x)} ECON-T samples, bit for bit", NAIVE, compiled_sides(net, compiled),
+                compiled_sides(net.take(QUICK_SAMPLES), compiled), 1 if quick else 5, {}, agreement,
+            ))  # fmt: skip
     finally:
         shutil.rmtree(folder)

@@ -49,6 +49,13 @@ def test_a_part_is_scaled_up_to_the_whole_and_says_so():
     assert any("1 of 10 parts" in line and "target 8x" in line for line in lines)
 
 
+def test_work_that_is_repeated_counts_once():
+    sides = {OURS: Side(lambda: burn(0.02), "ours", 4, "4 times"), "peer": Side(lambda: burn(0.02), "peer")}
+    entry = found(Contest("work", "some work", "peer", sides, {}, 3))[1]["work"]
+    assert entry["ours_s"] == pytest.approx(0.005, rel=0.3) and entry["ratio"] == pytest.approx(4, rel=0.3)
+    assert entry["work"] == "some work; ours: 4 times, time of one"
+
+
 def test_what_is_checked_is_what_the_sides_returned():
     sides = {OURS: Side(lambda: 1, "ours"), "peer": Side(lambda: 2, "peer")}
     lines, entries = found(Contest("work", "", "peer", sides, {}, 1, check=lambda results: f"returned {sorted(results.items())}"))
