@@ -20,6 +20,8 @@ from flow.reporting.result import PointResult
 
 LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim")
 CURVES = {"float": "float_history", "quantized": "history"}
+SHAPES = ("shapes", "curves")
+"""Artifacts of the landscape, and of the comparison of seeds, that a report draws."""
 
 
 def gate_of(metrics: Mapping[str, Metric]) -> dict[str, Any] | None:
@@ -64,6 +66,7 @@ def point_result(point: DesignPoint, state: State, store: Store, reproduce: str)
         reproduce=reproduce,
         notes=_notes(state),
         curves=_curves(state),
+        shapes=tuple(state.paths[name] for name in SHAPES if name in state.paths),
     )
 
 

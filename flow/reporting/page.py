@@ -5,10 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from flow.reporting.bitmap import palette
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import KINDS, Claim
@@ -19,6 +21,8 @@ from flow.reporting.page_claims import claim_views, summary
 from flow.reporting.page_points import PointView, Row, columns, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
+from flow.reporting.screening import screening
+from flow.reporting.shapes import landscapes
 from flow.reporting.svg import SHAPES, Drawing, Key, blend, draw
 from flow.reporting.verdict import verdict
 
@@ -122,7 +126,7 @@ def _script(environment: Environment) -> tuple[Markup, str]:
 
 def render_page(
     study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim,
-    judged: Sequence[Judgement], files: list[str],
+    judged: Sequence[Judgement], screen: Mapping[str, Any] | None, files: list[str],
 ) -> str:  # fmt: skip
     """Render the report.
 
@@ -134,6 +138,7 @@ def render_page(
         withheld: ids of figures that are not shown, by point.
         claim: correlations of landscape and robustness.
         judged: the claims on the study.
+        screen: the document of `hlscape screen`, or None.
         files: names of the files beside the page.
     """
     environment = Environment(
@@ -168,6 +173,9 @@ def render_page(
         claims=claim_views(judged),
         claims_summary=summary(judged),
         rules=RULES,
+        landscapes=landscapes(results),
+        palette=palette()[::8],
+        screening=screening(screen, results, key),
         failed=[(p, reasons(p.result)) for p in points if p.result.status != "untrained" and not p.result.ranked],
         untrained=[(p, reasons(p.result)) for p in points if p.result.status == "untrained"],
         versions=_versions(results),

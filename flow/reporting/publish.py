@@ -61,5 +61,5 @@ def published(results: Iterable[PointResult]) -> tuple[list[PointResult], dict[s
             {name: getattr(result, name) for name in ("config", "gate", "failures", "stages", "versions", "reproduce", "notes", "curves")}
         )
         metrics = {key: _clean(metric) for key, metric in sorted(result.metrics.items()) if key not in hidden[result.name]}
-        shown.append(PointResult(name=result.name, status=result.status, metrics=metrics, **document))
+        shown.append(PointResult(name=result.name, status=result.status, metrics=metrics, shapes=result.shapes, **document))
     return shown, {name: ids for name, ids in hidden.items() if ids}

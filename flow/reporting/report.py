@@ -67,7 +67,7 @@ def write_report(folder: Path, study: str, command: str, results: list[PointResu
         **_plots(shown),
     }
     files["index.html"] = render_page(
-        study, title, command, shown, withheld, found, judged, sorted([*files, *([SCREEN] if screen else [])])
+        study, title, command, shown, withheld, found, judged, screen, sorted([*files, *([SCREEN] if screen else [])])
     ).encode()
     try:
         _write(folder, files)

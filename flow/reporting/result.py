@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flow.core.errors import ConfigError, MismatchError
@@ -27,6 +28,7 @@ class PointResult:
         notes: facts on the data.
         curves: learning curves of the trainings ``float`` and ``quantized``: lists ``train``, ``validation`` and ``score`` by epoch
             (None where a value was not finite) and ``best``, the epoch that was kept; empty for a network that was not trained here.
+        shapes: files (.npz) with what is drawn of the landscape; they are no part of the document.
     """
 
     name: str
@@ -40,6 +42,7 @@ class PointResult:
     reproduce: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
+    shapes: tuple[Path, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a status that does not exist.
@@ -79,7 +82,7 @@ class PointResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON document; `from_json` reads it."""
-        document = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        document = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "shapes"}
         return document | {"metrics": {key: metric.to_json() for key, metric in self.metrics.items()}}
 
     @classmethod
