@@ -6,10 +6,10 @@ that of its birth: what must be climbed to leave the basin for a lower one. The 
 All eight neighbours of a grid point touch it. A minimum on the border of a slice counts, and a valley that is narrower than the grid may
 look like a chain of basins.
 
-The slices are random planes as in `flow.landscape.surface`, with about half the points along an axis, in float and through the quantizer. A
-trained network mostly has one basin in float that is as wide as its weights, so that nothing is to be seen at a small radius; with few bits
-its rounded weights make many, and what is found then also depends on the distance of the points. Cost: ``planes points^2 / 2`` forward
-passes, and n log n for a slice of n points.
+The slices are random planes as in `flow.landscape.surface`, in float and through the quantizer. A trained network mostly has one basin in
+float that is as wide as its weights, so that nothing is to be seen at a small radius; with few bits its rounded weights make many, and how
+many are found also depends on the distance of the points. It hardly depends on the samples: the first 256 are enough. Cost:
+``2 planes points^2`` forward passes of these, and n log n for a slice of n points.
 
 Records: ``topology_pairs_float`` and ``topology_pairs_quantized``, (K, 3): plane, birth and death of every basin but the main one.
 """
@@ -27,6 +27,7 @@ from flow.landscape._slice import FORMS, plane
 from flow.statistics import mean_interval
 
 TITLE = "Topology of slices"
+SAMPLES = 256
 SHALLOW = 0.01  # basins less deep than this share of the clean loss are not counted
 TITLES = {
     "basins": f"Basins deeper than {SHALLOW:.0%} of the loss",
@@ -71,18 +72,17 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     ``topology_basins``: number of basins deeper than 1 % of the clean loss, the main one among them. ``topology_depth``: depth of the
     deepest beside the main one, 0 if there is none. ``topology_persistence``: sum of the depths of all basins beside the main one.
     """
-    filters, centre, metrics = find_filters(problem), problem.quantized(problem.point[None])[0], {}
-    shallow = SHALLOW * abs(float(problem.mean_losses(centre[None], quantize=False)[0]))
+    few, filters, centre = problem.subset(slice(0, SAMPLES)), find_filters(problem), problem.quantized(problem.point[None])[0]
+    shallow = SHALLOW * abs(float(few.mean_losses(centre[None], quantize=False)[0]))
     directions = random_directions(filters, centre, 2 * config.surface_planes, rng).reshape(config.surface_planes, 2, -1)
-    axis = config.surface_radius * np.linspace(-1, 1, max(3, config.surface_points // 4 * 2 + 1))
-    source = (
-        f"{len(directions)} planes of {len(axis)}^2 points within {config.surface_radius:g} of the weights' norm, {len(problem.x)} samples"
-    )
+    axis = config.surface_radius * np.linspace(-1, 1, config.surface_points)
+    where = f"{len(directions)} planes of {len(axis)}^2 points within {config.surface_radius:g} of the weights' norm"
+    metrics = {}
     for form, quantize in FORMS.items():
         figures, pairs = [], []
         for i, pair in enumerate(directions):
             progress((quantize + i / len(directions)) / 2, f"{TITLE}, {form}")
-            found = persistence(plane(problem, centre, pair, np.stack([axis, axis]), quantize))
+            found = persistence(plane(few, centre, pair, np.stack([axis, axis]), quantize))
             depths = found[:, 1] - found[:, 0]
             figures.append((1 + np.count_nonzero(depths > shallow), depths.max(initial=0.0), depths.sum()))
             pairs.append(np.column_stack([np.full(len(found), float(i)), found]))
@@ -90,5 +90,5 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
         suffix, words = ("_quantized", ", weights on their grid") if quantize else ("", "")
         for (name, title), values in zip(TITLES.items(), np.array(figures).T, strict=True):
             value, ci = mean_interval(values)
-            metrics[f"topology_{name}{suffix}"] = Metric(value, ci=ci, source=source, title=title + words)
+            metrics[f"topology_{name}{suffix}"] = Metric(value, ci=ci, source=f"{where}, {len(few.x)} samples", title=title + words)
     return metrics

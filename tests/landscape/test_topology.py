@@ -56,7 +56,7 @@ def test_parts_of_each_level_set(seed):
 
 
 def measure(problem, **options):
-    config = LandscapeConfig(**{"surface_points": 21, "surface_planes": 3, **options})
+    config = LandscapeConfig(**{"surface_points": 11, "surface_planes": 3, **options})
     return topology.measure(problem, config, np.random.default_rng(0), lambda f, t: None)
 
 
@@ -69,7 +69,7 @@ def test_second_basin_of_a_loss(tmp_path):
         here, there = ((points[:, :2] - c).norm(dim=1) < 0.15 * centre.norm() for c in (centre, 0.2 * centre))
         return 1.0 - 0.9 * here - 0.85 * there
 
-    metrics = measure(closed(problem, pits), surface_points=161, surface_radius=6.0)
+    metrics = measure(closed(problem, pits), surface_points=81, surface_radius=6.0)
     for name, value in {"basins": 2, "depth": 0.85, "persistence": 0.85}.items():
         assert metrics[f"topology_{name}"].value == pytest.approx(value)
         assert metrics[f"topology_{name}"].ci == pytest.approx((value, value))
@@ -90,7 +90,7 @@ def test_rounding_makes_basins(tmp_path):
     problem = network(tmp_path, bits=3)
     root = np.random.default_rng(3).normal(size=(problem.point.size, 10))
     made = quadratic(problem, root @ root.T, level=0.1)
-    metrics = measure(made, surface_points=41)
+    metrics = measure(made, surface_points=21)
     assert metrics["topology_basins"].value == 1
     assert metrics["topology_basins_quantized"].value > 1
     pairs = made.records["topology_pairs_quantized"]
@@ -108,6 +108,14 @@ def test_shallow_basins_are_not_counted(tmp_path):
     assert metrics["topology_basins"].value == 1
     assert metrics["topology_depth"].value > 0
     assert metrics["topology_persistence"].value > metrics["topology_depth"].value
+
+
+def test_first_samples_only(tmp_path):
+    problem = network(tmp_path, samples=topology.SAMPLES + 50)
+    few = problem.subset(slice(0, topology.SAMPLES))
+    metrics, same = measure(problem, surface_points=5), measure(few, surface_points=5)
+    assert metrics == same
+    assert f"{topology.SAMPLES} samples" in metrics["topology_depth"].source
 
 
 def test_order_and_memory_change_nothing(tmp_path):
