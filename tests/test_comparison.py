@@ -186,7 +186,8 @@ def job_of(folder, count, engine):
         inputs[f"qonnx_{seed}"] = write_mlp(folder / f"{seed}.onnx", (3, 4, 2), seed=seed)
         inputs[f"head_{seed}"] = folder / f"{seed}.pt"
         torch.save({"weight": torch.eye(2) * (1 + seed), "bias": torch.zeros(2)}, inputs[f"head_{seed}"])
-    landscape = {"samples": 32, "connectivity_epochs": 2, "engine": engine}
+    metrics = ["hessian_trace", "cka", "mode_connectivity"]
+    landscape = {"metrics": metrics, "samples": 32, "connectivity_epochs": 2, "engine": engine}
     points = [DesignPoint.model_validate({"model": str(folder), "seed": seed, "landscape": landscape}) for seed in range(count)]
     stage, out = stage_for(points), folder / f"{engine}_{count}" / "out"
     out.mkdir(parents=True)
