@@ -5,29 +5,29 @@ gradients of the quantizers; A_n is the Hessian of that sample's loss in the out
 second-order gradient descent", 2002; Martens, arXiv:1412.1193). It is the Hessian without the curvature of the network itself, so the two
 differ by how far the loss is from its minimum in each output. G >= 0 if the loss is convex in the output. Unit: that of the loss.
 
-Cost: with A_n = sum_r a_r s_r s_r^T the trace is sum_r a_r |J_n^T s_r|^2, exactly: a backward pass for each output with curvature, as the
-exact Hessian trace. With more than `MOST_OUTPUTS` outputs it is the mean of v^T G v over sign vectors (Hutchinson, 1990). The
-eigenvalue takes some 20 products (Lanczos) of two backward passes and one through the graph of a backward pass.
+Cost: the trace is exact, as that of `flow.landscape._exact_trace`, with the curvature of the loss in the output and the head's last
+activation replaced by its tangent. With more than `MOST_OUTPUTS` outputs it is the mean of v^T G v over sign vectors (Hutchinson, 1990).
+The eigenvalue takes some 10 products (Lanczos) of two backward passes and one through the graph of a backward pass.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flow.config import LandscapeConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
+from flow.landscape._exact_trace import Split, general_traces, multilinear_split, sample_traces
 from flow.landscape._problem import CHIP, Floats, Params, Problem, apply_head
 from flow.landscape._spectrum_lanczos import has_largest, krylov_space
 from flow.statistics import mean_interval
 
 TITLE = "Gauss-Newton"
 MOST_OUTPUTS = 256
-WORKING_BYTES = 2**26  # larger pieces only leave the cache
-NEGLIGIBLE = 1e-10
 TOLERANCE = 1e-4
 MOST_PRODUCTS = 200
 FEWEST = 16
@@ -94,54 +94,43 @@ class GaussNewtonProduct:
         return np.asarray(torch.cat([p.reshape(-1).double() for p in product]).numpy())
 
 
-def seeds(problem: Problem, u: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the eigenvalues (B, R) and eigenvectors (B, R, M) of A_n, float64, without those that are zero for every sample.
+def output_split(problem: Problem) -> Split | None:
+    """Cut the loss at a place where the Hessian of what is behind it is Q^T A Q, Q the Jacobian of the output there, so that the trace is
+    that of `flow.landscape._exact_trace`; None if that would be too wide.
 
-    Args:
-        problem: the loss.
-        u: outputs (B, ...), of M words.
-        y: targets (B, ...).
-    """
+    Where the Hessian's trace is exact that is the same place, with the rest of the head replaced by its tangent; else it is the output.
+    """  # noqa: D205
+    split, head = multilinear_split(problem), problem.head
+    if split is not None and isinstance(head, nn.Sequential) and split.cut < len(head):
+        first, last = head[: split.cut], head[split.cut :]
+        with torch.no_grad():
+            shape = first(problem.twin(problem.twin.params, problem.x[:1]).to(torch.float32)).shape[1:]
 
-    def one(u: Tensor, y: Tensor) -> Tensor:
-        return problem.loss_function(u[None], y[None])[0].double()
+        def tangent(u: Tensor, y: Tensor) -> Tensor:
+            at = u.detach().reshape(-1, *shape)
+            moved: Any = torch.func.jvp(last, (at,), (u.reshape(at.shape) - at,))
+            return problem.loss_function(moved[0].detach() + moved[1], y)
 
-    width = u[0].numel()
-    second: Tensor = torch.func.vmap(torch.func.hessian(one))(u.double(), y).detach().reshape(-1, width, width)
-    values, vectors = torch.linalg.eigh(second)
-    used = values.abs() > NEGLIGIBLE * values.abs().amax(1, keepdim=True)
-    order = values.abs().argsort(dim=1, descending=True)[:, : int(used.sum(1).amax())]
-    return values.gather(1, order), vectors.mT.gather(1, order[:, :, None].expand(-1, -1, width))
-
-
-def _pieces(problem: Problem, count: int, bytes_each: int) -> Iterator[slice]:
-    size = max(1, min(problem.memory, WORKING_BYTES) // max(1, bytes_each))
-    return (slice(start, min(count, start + size)) for start in range(0, count, size))
-
-
-def sample_traces(problem: Problem, tick: Callable[[float], None] = lambda done: None) -> dict[str, Tensor]:
-    """Return the trace of J_n^T A_n J_n of each sample, apart by parameter: name -> (N,), float64."""
-    params = {name: value.detach() for name, value in problem.params.items()}
-
-    def one(x: Tensor, s: Tensor) -> dict[str, Tensor]:
-        pull: Any = torch.func.vjp(lambda p: outputs(problem, p, x[None]).flatten(), params)[1]
-        gradients: Mapping[str, Tensor] = torch.func.vmap(pull)(s)[0]
-        return {name: g.flatten(1).square().sum(1) for name, g in gradients.items()}
-
-    squares: Any = torch.func.vmap(one)
-    rows: dict[str, list[Tensor]] = {name: [] for name in params}
-    size = sum(p.numel() for p in params.values())
+        return replace(split, after=tangent)
+    if split is not None:
+        return split
     with torch.no_grad():
-        width = outputs(problem, params, problem.x[:1]).numel()
-        for outer in _pieces(problem, len(problem.x), 64 * width**2):
-            x, y = problem.x[outer], problem.y[outer]
-            values, vectors = seeds(problem, outputs(problem, params, x), y)
-            for part in _pieces(problem, len(x), 12 * size * max(1, values.shape[1])):
-                found = squares(x[part], vectors[part].float()) if values.shape[1] else {}
-                for name, row in rows.items():
-                    row.append((found[name].double() * values[part]).sum(1) if found else values[part].sum(1))
-                tick((outer.start + part.stop) / len(problem.x))
-    return {name: torch.cat(row) for name, row in rows.items()}
+        shape = outputs(problem, problem.params, problem.x[:1]).shape[1:]
+
+    def loss(u: Tensor, y: Tensor) -> Tensor:
+        return problem.loss_function(u.reshape(-1, *shape), y)
+
+    whole = Split(lambda params, x: outputs(problem, params, x).flatten(1), loss, shape.numel(), 0)
+    return whole if whole.width <= MOST_OUTPUTS else None
+
+
+def exact_traces(problem: Problem, tick: Callable[[float], None] = lambda done: None) -> dict[str, Tensor] | None:
+    """Return the trace of J_n^T A_n J_n of each sample, apart by parameter: name -> (N,), float64; None if there are too many outputs."""
+    split = output_split(problem)
+    if split is None:
+        return None
+    with torch.no_grad():
+        return (general_traces if multilinear_split(problem) is None else sample_traces)(problem, split, tick)
 
 
 def _sampled(operator: GaussNewtonProduct, config: LandscapeConfig, rng: np.random.Generator, tick: Callable[[float], None]) -> Floats:
@@ -164,9 +153,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     """
     metrics: dict[str, Metric] = {}
     progress(0.0, TITLE)
-    with torch.no_grad():
-        exact = outputs(problem, problem.params, problem.x[:1]).numel() <= MOST_OUTPUTS and len(problem.x) > 1
-    traces = sample_traces(problem, lambda done: progress(0.5 * done, f"{TITLE} trace")) if exact else {}
+    traces = exact_traces(problem, lambda done: progress(0.5 * done, f"{TITLE} trace")) if len(problem.x) > 1 else None
     for i, (suffix, names) in enumerate(problem.blocks.items()):
         ids = f"gauss_newton_trace{suffix}", f"gauss_newton_eigenvalue{suffix}"
         if suffix and len(names) == len(problem.params):
@@ -177,7 +164,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
             progress(at + 0.2 * done, f"{TITLE} trace")
 
         words, operator = ", on chip" if suffix else "", GaussNewtonProduct(problem, names)
-        if exact:
+        if traces is not None:
             values = np.asarray(torch.stack([traces[name] for name in names]).sum(0).numpy(), np.float64)
             source = f"exact, {len(values)} samples"
         else:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from flow.config import LandscapeConfig
 from flow.landscape import gauss_newton
+from flow.landscape._problem import build_problem
 from flow.landscape._spectrum_lanczos import has_largest, krylov_space
-from tests.landscape.spectrum_networks import KINDS, block, dense_gauss_newton, dense_hessian, flat, make
+from tests.landscape.spectrum_networks import KINDS, block, dense_gauss_newton, dense_hessian, flat, make, telescope
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -66,6 +68,7 @@ def test_many_outputs_are_sampled_and_the_truth_is_inside(tmp_path, monkeypatch)
     problem = make("with head", tmp_path)
     matrix = dense_gauss_newton(problem)
     monkeypatch.setattr(gauss_newton, "MOST_OUTPUTS", 24)
+    monkeypatch.setattr(gauss_newton, "multilinear_split", lambda problem: None)
     metrics = measure(problem, probes=50, relative_error=1e-9)
     assert metrics["gauss_newton_trace"].source.startswith("Hutchinson, 50 ")
     few = measure(problem, probes=50, relative_error=0.5)["gauss_newton_trace"].source
@@ -84,8 +87,27 @@ def test_many_outputs_are_sampled_and_the_truth_is_inside(tmp_path, monkeypatch)
     assert hits >= 95
 
 
+def test_a_head_of_any_kind(tmp_path):
+    """A head with a bend between its layers, which has no exact Hessian trace, and one that is no sequence."""
+    problem = make("with head", tmp_path)
+
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 6)
+
+        def forward(self, x):
+            return torch.tanh(self.layer(x)).reshape(-1, 2, 3).sin()
+
+    for head in (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 6), nn.Sigmoid(), nn.Unflatten(1, (2, 3))), Other()):
+        other = build_problem(problem.twin, head.requires_grad_(False), telescope, problem.x, problem.y[:, 0, :2, :3])
+        found, exact = measure(other), dense_gauss_newton(other)
+        assert found["gauss_newton_trace"].value == pytest.approx(np.trace(exact), rel=1e-4)
+        assert found["gauss_newton_eigenvalue"].value == pytest.approx(np.linalg.eigvalsh(exact)[-1], rel=1e-4)
+
+
 def test_a_flat_loss_has_none(tmp_path):
-    for kind in ("alone", "with head"):
+    for kind in ("alone", "classifier"):
         metrics = measure(make(kind, tmp_path, loss=flat))
         assert {metric.value for metric in metrics.values()} == {0.0}
 
