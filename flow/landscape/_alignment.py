@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from flow.landscape._channels import Channels, Index, find_channels
 from flow.landscape._problem import Floats, Problem
 
-STARTS, ROUNDS = 8, 100
+STARTS, ROUNDS = 32, 100
 
 
 def _rows(problem: Problem, point: Floats, channels: Channels, group: int) -> Floats:
