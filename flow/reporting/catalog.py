@@ -21,6 +21,9 @@ LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
 LEVEL = re.compile(r"\d+(?:\.\d+)?")
 KNOWN_KINDS = ("gauss", "salt", "flip")
+LEVEL_AT_END = re.compile(r"_(\d+(?:\.\d+)?)$")
+MAIN_SCORES = {"mode_connectivity": "mode_connectivity_linear", "spectrum": "spectrum_effective_rank", "surface": "surface_rise"}
+"""Which score stands for a landscape plug-in where its name does not tell."""
 RANKED = "ranked_"
 """How the name of a perturbation begins that is aimed, and not drawn."""
 
@@ -147,12 +150,20 @@ def main_landscape_scores(results: Iterable[PointResult]) -> list[str]:
         plugin = max((p for p in _landscape_plugins() if name == p or name.startswith(f"{p}_")), key=len, default=name)
         if not name.endswith("_chip"):
             families.setdefault(plugin, []).append(name)
-    chosen = []
-    for plugin, ids in families.items():
-        means = [name for name in ids if "_mean" in name] or ids
-        by_level = sorted(means, key=lambda name: [float(level) for level in re.findall(r"(?<=_)\d+(?:\.\d+)?$", name)])
-        chosen.append(plugin if plugin in ids else by_level[len(by_level) // 2 if "_mean" in by_level[0] else 0])
-    return sorted(chosen, key=_landscape_place)
+    return sorted((_main_of(plugin, ids) for plugin, ids in families.items()), key=_landscape_place)
+
+
+def _main_of(plugin: str, ids: list[str]) -> str:
+    for name in (MAIN_SCORES.get(plugin), plugin):
+        if name in ids:
+            return name
+    candidates = [name for name in ids if "_mean" in name] or ids
+    by_stem: dict[str, list[tuple[float, str]]] = {}
+    for name in candidates:
+        level = LEVEL_AT_END.search(name)
+        by_stem.setdefault(name[: level.start()] if level else name, []).append((float(level[1]) if level else 0.0, name))
+    first = sorted(next(iter(by_stem.values())))
+    return first[len(first) // 2][1]
 
 
 def ids_of(group: Group, metrics: Mapping[str, Metric], task: str | None) -> list[str]:
@@ -173,11 +184,13 @@ def plotted_scores(results: list[PointResult]) -> tuple[list[str], list[str]]:
     """Choose the scores of the Pareto plots.
 
     Returns:
-        The main ones (task score, the middle level of each random perturbation, trace and top eigenvalue), and others: the remaining levels
-        and a score of each other landscape plug-in.
+        The main ones (task score, the middle level of each random perturbation, trace and top eigenvalue), and others: the remaining
+        levels, the middle one of ranked flips, and a score of each other landscape plug-in.
     """
     task, main = task_score(results), middle_levels(results)
-    other = [name for ids in levels(results).values() for name in ids if name not in main]
+    by_kind = levels(results)
+    aimed = [ids[len(ids) // 2] for kind, ids in by_kind.items() if kind.startswith(RANKED)]
+    other = [name for kind, ids in by_kind.items() for name in ids if name in aimed or not (kind.startswith(RANKED) or name in main)]
     landscape = main_landscape_scores(results)
     curvature = [name for name in landscape if name in ("hessian_trace", "top_eigenvalue")]
     return [*([task] if task else []), *main, *curvature], [*other, *(name for name in landscape if name not in curvature)]

@@ -61,14 +61,14 @@ class Claim:
     """The correlations and what they mean in words.
 
     Attributes:
-        main: one landscape score for each plug-in, one level for each perturbation.
-        rest: all other pairs.
+        main: one landscape score for each plug-in with one level for each perturbation.
+        more: by words, further scores with these levels, and these scores with further levels.
         words: sentences for a reader, about `main`.
         shown: there are enough points.
     """
 
     main: Table
-    rest: Table
+    more: dict[str, Table]
     words: list[str]
     shown: bool
 
@@ -182,20 +182,19 @@ def _table(ranked: list[PointResult], pairs: list[Pair], rows: Sequence[str], co
 def claim(results: list[PointResult]) -> Claim:
     """Correlate each landscape score with each degradation over the points that are ranked."""
     ranked = [result for result in results if result.ranked]
-    rows, by_kind = landscape_scores(ranked), levels(ranked)
-    main_rows, main_columns = main_landscape_scores(ranked), [ids[len(ids) // 2] for ids in by_kind.values()]
-    columns = [name for ids in by_kind.values() for name in ids]
-    pairs = _pairs(ranked, rows, columns)
-    if not pairs:
+    by_kind, rows = levels(ranked), main_landscape_scores(ranked)
+    columns = [ids[len(ids) // 2] for ids in by_kind.values()]
+    other_rows = [name for name in landscape_scores(ranked) if name not in rows]
+    other_columns = [name for ids in by_kind.values() for name in ids if name not in columns]
+    main = _judge(_pairs(ranked, rows, columns))
+    if not main:
         known = [point for point in ranked if point.weight_bits is not None]
         most = max((sum(r in p.metrics and c in p.metrics for p in known) for r in rows for c in columns), default=0)
         words = (
             f"Not shown: {most} points have a landscape score, a degradation and weight bits, "
             f"and a rank correlation of fewer than {FEWEST} says nothing."
         )
-        return Claim(Table(), Table(), [words], False)
-    main = [pair for pair in pairs if pair.landscape in main_rows and pair.worse in main_columns]
-    main = _judge(main or pairs)
-    chosen = {(pair.landscape, pair.worse) for pair in main}
-    rest = _judge([pair for pair in pairs if (pair.landscape, pair.worse) not in chosen])
-    return Claim(_table(ranked, main, rows, columns), _table(ranked, rest, rows, columns), _words(main), True)
+        return Claim(Table(), {}, [words], False)
+    more = {"other landscape scores": (other_rows, columns), "other levels": (rows, other_columns)}
+    tables = {words: _table(ranked, _judge(_pairs(ranked, r, c)), r, c) for words, (r, c) in more.items()}
+    return Claim(_table(ranked, main, rows, columns), {w: t for w, t in tables.items() if t.pairs}, _words(main), True)

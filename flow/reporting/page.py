@@ -18,7 +18,7 @@ from flow.reporting.claims.judge import RULES, Judgement
 from flow.reporting.curves import study_charts
 from flow.reporting.numbers import p_value, signed, significant
 from flow.reporting.page_claims import claim_views, summary
-from flow.reporting.page_points import PointView, Row, columns, point_view, reasons, rows
+from flow.reporting.page_points import PointView, Row, columns, common_settings, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
 from flow.reporting.screening import screening
@@ -150,7 +150,8 @@ def render_page(
     scores = ranked_scores(results)
     table = columns(results, scores)
     table_rows: list[Row] = rows(results, scores, table)
-    points: list[PointView] = [point_view(number, result, withheld.get(result.name, [])) for number, result in enumerate(results)]
+    common = common_settings(results)
+    points: list[PointView] = [point_view(number, result, withheld.get(result.name, []), common) for number, result in enumerate(results)]
     return environment.get_template("report.html.j2").render(
         study=study,
         title=title or study,
@@ -180,6 +181,7 @@ def render_page(
         untrained=[(p, reasons(p.result)) for p in points if p.result.status == "untrained"],
         versions=_versions(results),
         notes=_common_notes(results),
+        common=list(common.items()),
         kinds=_kinds(results),
         not_run=_not_run(results),
         files=files,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flow.core.metric import Metric
 from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_scores, task_score, title
@@ -152,8 +153,20 @@ def _metric_view(name: str, metric: Metric) -> MetricView:
     return MetricView(name, title(name, metric), value, error, metric.unit, metric.kind, interval, source)
 
 
-def point_view(number: int, result: PointResult, withheld: list[str]) -> PointView:
-    """Collect the details of a point."""
+def _written(document: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in sorted(flat(document).items())}
+
+
+def common_settings(results: list[PointResult]) -> dict[str, str]:
+    """Return the settings that all points of a study have in common; none if there is one point only."""
+    if len(results) < 2:
+        return {}
+    first, *others = (_written(result.config) for result in results)
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def point_view(number: int, result: PointResult, withheld: list[str], common: Mapping[str, str]) -> PointView:
+    """Collect the details of a point; `common` are settings that are told elsewhere."""
     metrics = result.metrics
     found = {group: ids_of(group, metrics, task_score([result])) for group in GROUPS}
     gate = result.gate or {}
@@ -162,7 +175,7 @@ def point_view(number: int, result: PointResult, withheld: list[str]) -> PointVi
         (stage, str(entry.get("status", "")), str(entry.get("key", "")), sorted(entry.get("artifacts", {}).items()))
         for stage, entry in sorted(result.stages.items())
     ]  # fmt: skip
-    settings = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.config).items())]
-    notes = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in sorted(flat(result.notes).items())]
+    settings = [(key, value) for key, value in _written(result.config).items() if key not in common]
+    notes = list(_written(result.notes).items())
     shown = [(GROUPS[group], [_metric_view(name, metrics[name]) for name in ids]) for group, ids in found.items() if ids]
     return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld, point_charts(result))

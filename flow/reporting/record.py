@@ -44,7 +44,7 @@ def metrics_json(
     judged: Sequence[Judgement],
 ) -> str:  # fmt: skip
     """Write everything as one JSON document: keys sorted, points in the order of their names, no time and no place."""
-    pairs = {**claim.main.pairs, **claim.rest.pairs}
+    pairs = {key: pair for table in (claim.main, *claim.more.values()) for key, pair in table.pairs.items()}
     document = {
         "schema": SCHEMA,
         "study": study,

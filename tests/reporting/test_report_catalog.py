@@ -158,8 +158,21 @@ def test_costs_of_an_inexact_point_are_withheld_and_it_is_not_ranked():
 
 
 def test_one_landscape_score_stands_for_each_plug_in():
-    ids = ("hessian_trace", "hessian_trace_chip", "hessian_trace_layer_a", "sharpness_mean_0.5", "sharpness_mean_1", "sharpness_mean_2",
-           "sharpness_worst_1", "jacobian_norm", "gradient_norm_p95", "gradient_norm_mean", "top_eigenvalue",
-           "top_eigenvalue_2")  # fmt: skip
+    ids = (
+        "hessian_trace", "hessian_trace_chip", "hessian_trace_layer_a", "sharpness_mean_0.5", "sharpness_mean_1", "sharpness_mean_2",
+        "sharpness_worst_1", "jacobian_norm", "gradient_norm_p95", "gradient_norm_mean", "top_eigenvalue", "top_eigenvalue_2",
+        "sharpness_relative_mean_0.05", "sharpness_relative_mean_0.1", "sharpness_relative_mean_0.2", "surface_lsb", "surface_rise",
+        "cka_noise_1", "cka_noise_10", "cka_noise_20",
+    )  # fmt: skip
     found = catalog.main_landscape_scores([PointResult("p", "ok", metrics={name: Metric(1.0) for name in ids})])
-    assert found == ["hessian_trace", "top_eigenvalue", "gradient_norm_mean", "jacobian_norm", "sharpness_mean_1"]
+    assert found == [
+        "hessian_trace", "top_eigenvalue", "gradient_norm_mean", "cka_noise_10", "jacobian_norm", "sharpness_mean_1",
+        "sharpness_relative_mean_0.1", "surface_rise",
+    ]  # fmt: skip
+
+
+def test_of_ranked_flips_only_the_middle_number_is_plotted():
+    ids = [f"emd_ranked_flip_fkeras_{n}" for n in (1, 5, 20)]
+    metrics = {name: Metric(1.0, direction="lower") for name in ("emd", "emd_gauss_5", *ids)}
+    main, other = catalog.plotted_scores([PointResult("p", "ok", metrics=metrics)])
+    assert main == ["emd", "emd_gauss_5"] and other == ["emd_ranked_flip_fkeras_5"]

@@ -149,6 +149,14 @@ def test_settings_of_layers_and_options_of_regularizers_are_told(tmp_path):
 
 
 @pytest.mark.usefixtures("no_plots")
+def test_settings_that_all_points_have_are_told_once(tmp_path):
+    text = page(write_report(tmp_path / "a", "s", "c", [point(3), point(5)]).parent)
+    assert text.count(">landscape.probes<") == 1 and text.count(">network.weight_bits<") == 2 and "same for all points" in text
+    alone = page(write_report(tmp_path / "b", "s", "c", [point(3)]).parent)
+    assert alone.count(">landscape.probes<") == 1 and "the same for all points</summary>" not in alone
+
+
+@pytest.mark.usefixtures("no_plots")
 def test_classes_are_drawn_apart_with_the_reason_and_the_checklist_objects(tmp_path):
     odd = point(4, "jacobian")
     odd = replace(odd, metrics={**odd.metrics, "lut": replace(odd.metrics["lut"], kind="estimate", value=1.0)})
@@ -232,7 +240,8 @@ def test_the_claim_needs_eight_points_and_speaks_of_bits():
     assert not claim(study()[:7]).shown and "fewer than 8" in claim(study()[:7]).words[0]
     found = claim(study())
     assert found.shown and found.main.same_n and found.main.pairs["hessian_trace", "emd_flip_5"].found["plain"].rho > 0.8
-    assert ("hessian_trace", "emd_flip_20") in found.rest.pairs and ("hessian_trace_chip", "emd_flip_5") in found.rest.pairs
+    assert ("hessian_trace_chip", "emd_flip_5") in found.more["other landscape scores"].pairs
+    assert ("hessian_trace", "emd_flip_20") in found.more["other levels"].pairs
     assert "9 of 9 correlations" in found.words[0] and "Given weight bits and clean score" in found.words[2]
     assert "10 configurations only strong" in found.words[-1]
     one_width = [point(6, reg, seed) for reg in ("", "jacobian") for seed in range(5)]
