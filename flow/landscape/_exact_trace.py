@@ -60,12 +60,15 @@ class Split:
             layers = build_chain(problem, self.cut)
         except NotAChainError:
             return None
-        values = problem.x[:FEW].flatten(1).to(problem.twin.dtype)
-        for layer in layers:
-            values = layer.forward(values)
-        expected = self.before(problem.params, problem.x[:FEW])
-        # a layer that is not what it seems to be, such as a subclass, shows here
-        return layers if values.shape == expected.shape and torch.allclose(values, expected, rtol=1e-3, atol=1e-4) else None
+        x, y = problem.x[:FEW], problem.y[:FEW]
+        with torch.no_grad():
+            u = x.flatten(1).to(problem.twin.dtype)
+            for layer in layers:
+                u = layer.forward(u)
+            found = torch.cat([u, self.after(u, y)[:, None]], 1)
+            expected = torch.cat([self.before(problem.params, x), problem.losses(problem.params, x, y)[:, None]], 1)
+        # a layer or a loss that is not what it seems to be shows here
+        return layers if found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-4) else None
 
 
 def is_multilinear(twin: Twin) -> bool:
@@ -126,6 +129,16 @@ def multilinear_split(problem: Problem) -> Split | None:
         return None
     split = _split_at(problem, cut)
     return split if split.width <= MOST_VALUES else None
+
+
+def chain_split(problem: Problem) -> tuple[Split, Layers] | None:
+    """Cut a loss as `multilinear_split` does, however many values pass the cut, if all before is a chain of layers; else None."""
+    cut = _cut(problem.head)
+    if cut is None or not is_multilinear(problem.twin):
+        return None
+    split = _split_at(problem, cut)
+    layers = split.layers(problem)
+    return None if layers is None else (split, layers)
 
 
 def _curvatures(split: Split, u: Tensor, y: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def piece_traces(layers: Layers, inputs: Sequence[Tensor], g: Tensor, a: Tensor)
             slopes = layer.slopes(x).float()
             g = g if bool((slopes == 1).all()) else g * slopes[:, :, None]
         elif isinstance(layer, Move):
-            g = g[:, layer.order.argsort()]
+            g = g[:, layer.back]
         elif isinstance(layer, Dense):
             _dense(layer, x.float(), g, a, found)
             g = _times(layer.weight, g) if i > first else g

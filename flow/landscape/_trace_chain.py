@@ -45,9 +45,10 @@ class Bend:
 
 @dataclass(frozen=True)
 class Move:
-    """Values in another order."""
+    """Values in another order; `back` is the way back."""
 
     order: Tensor
+    back: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the values, (N, width) -> (N, width)."""
@@ -75,6 +76,14 @@ class Weights:
     inside: Tensor
     bias_inside: Tensor | None
     place: Tensor
+
+    @property
+    def arranged(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Where each element of the weights and of the bias lies in its flat parameter, and its derivative; by parameter."""
+        both = {self.name: (self.place, self.inside)}
+        if self.bias_name is not None and self.bias_inside is not None:
+            both[self.bias_name] = torch.arange(len(self.bias_inside)), self.bias_inside
+        return both
 
     def _biased(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias
@@ -263,7 +272,8 @@ class _Builder:
     def _arrange(self, order: Tensor) -> None:
         """Bring the values into this order."""
         if not torch.equal(order, self.order):
-            self.layers.append(Move(self.order.argsort()[order]))
+            where = self.order.argsort()[order]
+            self.layers.append(Move(where, where.argsort()))
             self.order = order
 
 
