@@ -110,11 +110,9 @@ def hessian_directions(problem: Problem, filters: Filters, count: int, rng: np.r
 
 
 def steps_per_unit(problem: Problem, filters: Filters, directions: Floats) -> Floats:
-    """Return how many LSB a weight moves per unit of each direction (K, D): the root mean square over the deployed weights, (K,).
+    """Return how many LSB a weight moves per unit of each direction (K, D): the root mean square over all deployed weights, (K,).
 
-    The mean is over the weights that have a component; biases, whose steps are much finer, are left out of it.
+    Biases, whose steps are much finer, are left out of it.
     """
-    moved = directions[:, filters.weights] / problem.steps[filters.weights]
-    count = np.count_nonzero(moved, axis=1)
-    means: Floats = np.square(moved).sum(axis=1) / np.maximum(count, 1)
+    means: Floats = np.square(directions[:, filters.weights] / problem.steps[filters.weights]).mean(axis=1)
     return np.sqrt(means)

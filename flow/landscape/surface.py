@@ -7,7 +7,7 @@ w_k = sqrt(2 L_0 / lambda_k), where the quadratic model predicts that the loss L
 
 All slices have the deployed weights as their centre. *Float*: changed weights are real numbers of any size. *Quantized*: they are rounded
 to the grid and clipped to their format, so the loss is piecewise constant; both agree at the centre. Activations are quantized in both.
-Axes are also given in LSB: the root mean square, over the deployed weights that move, of the change in steps of each weight.
+Axes are also given in LSB: the root mean square over the deployed weights, without biases, of the change in steps of each.
 
 One plane says little about a network: the rise differs several times between two random planes. So figures are means over the lines along
 both directions of each of `surface_planes` planes, with an interval over these lines; a plane is there to be looked at. Cost:
