@@ -19,10 +19,10 @@ SEEDS, QUICK = 12, 2
 def _entry(counted: Sequence[float], traced: Sequence[float], peaks: Sequence[float | None]) -> Entry:
     """Return the figures of the estimate against lowering the same networks, with which the open back end begins."""
     ratios = np.array(traced) / np.array(counted)
+    low, middle, high = (float(value) for value in np.quantile(ratios, [0.1, 0.5, 0.9]))
     return Entry("estimate", {
         "ours_s": float(np.median(counted)), "peer_s": float(np.median(traced)),
-        "peer": "lowering the network to operations of the RTL, ours", "ratio": float(np.median(ratios)), "ratio_low": float(np.quantile(ratios, 0.1)),
-        "ratio_high": float(np.quantile(ratios, 0.9)),
+        "peer": "lowering the network to operations of the RTL, ours", "ratio": middle, "ratio_low": low, "ratio_high": high,
         "work": "hardware cost of a network: all figures of the fast estimate; peer: only the first step of the open back end",
         "ours_mib": peaks[0], "peer_mib": peaks[1], "baseline": "competent", "rounds": len(counted), **METHOD, "software": software(),
     })  # fmt: skip
