@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, eigsh
 
+from flow.landscape._lanczos import top_eigenpairs
 from flow.landscape._problem import CHIP, Floats, Problem
 from flow.landscape._products import HessianProduct
 from flow.twin import Twin
@@ -98,15 +98,11 @@ def hessian_directions(problem: Problem, filters: Filters, count: int, rng: np.r
     """
     names = [name for name, where in problem.slices.items() if filters.weights[where].any()]
     operator = HessianProduct(problem, names)
-    start = rng.standard_normal(operator.size)
-    if not np.any(operator @ start):
-        return np.empty(0), np.empty((0, problem.point.size))
-    linear = LinearOperator((operator.size, operator.size), matvec=lambda v: operator @ v.reshape(-1), dtype=np.float64)
-    values, inner = eigsh(linear, k=min(count, operator.size - 1), which="LA", v0=start, tol=TOLERANCE)
-    order = [i for i in np.argsort(values)[::-1] if values[i] > 0]
-    vectors = np.zeros((len(order), problem.point.size))
-    vectors[:, filters.weights] = inner[:, order].T
-    return values[order], vectors
+    found = top_eigenpairs(operator, count, rng.standard_normal(operator.size), TOLERANCE)
+    positive = found.values > 0
+    vectors = np.zeros((np.count_nonzero(positive), problem.point.size))
+    vectors[:, filters.weights] = found.vectors[positive]
+    return found.values[positive], vectors
 
 
 def steps_per_unit(problem: Problem, filters: Filters, directions: Floats) -> Floats:
