@@ -16,6 +16,7 @@ from torch import Tensor
 
 Map = Callable[[Tensor], Tensor]
 MOST_SIDE = 1024
+AT_ONCE = 64  # inputs; what a convolution makes of them on its way is larger than its output
 GUARD = 1 + 1e-9  # more than float64 arithmetic on matrices of these sizes can lose
 
 
@@ -33,7 +34,7 @@ def matrix_norm(apply: Map, shape: Sequence[int], memory: int) -> float | None:
         if min(inputs, constant.numel()) > MOST_SIDE or 24 * inputs * (inputs + constant.numel()) > memory:
             return None
         basis = torch.eye(inputs, dtype=torch.float64).reshape(inputs, *shape)
-        matrix = (apply(basis) - constant).flatten(1)
+        matrix = torch.cat([(apply(part) - constant).flatten(1) for part in torch.split(basis, AT_ONCE)])
         gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
         return float(torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt()) * GUARD
 

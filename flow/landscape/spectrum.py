@@ -12,7 +12,7 @@ Figures, of the eigenvalues l_1 >= ... >= l_D with straight-through gradients of
 - ``spectrum_negative``: share of negative curvature, sum |l < 0| / sum |l|; only with all eigenvalues, because no quadrature resolves the
   sign of the many eigenvalues near 0.
 
-Cost: one product with the Hessian for each parameter if all eigenvalues are found, which is done where sampling would hardly need fewer.
+Cost: one product with the Hessian for each parameter if all eigenvalues are found, which is done up to `MOST_DENSE` of them.
 Sampled: `KRYLOV` products for the ends of the spectrum at most, and `STEPS` for each probe; see `flow.landscape._spectrum_density`.
 Records: ``spectrum_eigenvalues``, or the quadrature ``spectrum_nodes`` and ``spectrum_weights``; ``spectrum_grid`` and
 ``spectrum_density``, which integrates to 1; with ``_chip`` for the parameters on chip.
@@ -27,20 +27,20 @@ from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.landscape._problem import Floats, Problem
 from flow.landscape._products import HessianProduct
-from flow.landscape._spectrum_density import FEWEST, Quadrature, Sums, effective_rank, probe_rest, smooth
+from flow.landscape._spectrum_density import Quadrature, Sums, effective_rank, probe_rest, smooth
 from flow.landscape._spectrum_lanczos import Krylov, Symmetric, krylov_space
 
 TITLE = "Hessian spectrum"
 KRYLOV = 60
 STEPS = 10
-MOST_DENSE = KRYLOV + FEWEST * STEPS  # products that sampling takes at its shortest
+MOST_DENSE = 300  # products; some seconds for the networks here, and about twice what sampling takes
 TOLERANCE = 1e-4
 ROUGH = 0.02
-NEGLIGIBLE = 1e-6
+RECORDS = tuple(f"spectrum_{name}" for name in ("eigenvalues", "nodes", "weights", "grid", "density"))
 
 
 def is_dense(size: int, memory: int) -> bool:
-    """Tell whether all eigenvalues are found: no more products than sampling needs, and three matrices fit the memory."""
+    """Tell whether all eigenvalues are found: no more than `MOST_DENSE`, and three matrices fit the memory."""
     return size <= MOST_DENSE and 3 * 8 * size**2 <= memory
 
 
@@ -144,7 +144,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
         progress(i / 2, TITLE)
         if suffix and len(names) == len(problem.params):
             metrics |= {name + suffix: metric for name, metric in metrics.items()}
-            problem.records.update({k + suffix: v for k, v in problem.records.items() if k.startswith("spectrum_")})
+            problem.records.update({k + suffix: v for k, v in problem.records.items() if k in RECORDS})
             continue
 
         def tick(done: float, at: float = i / 2) -> None:

@@ -169,6 +169,16 @@ def test_a_line_keeps_its_mass():
     assert np.isfinite(smooth(Quadrature(np.zeros(2), np.array([0.5, 0.5])))[1]).all()
 
 
+def test_both_blocks_are_the_same_without_a_head_however_often_it_is_measured(tmp_path):
+    problem = make("classifier", tmp_path)
+    found = measure(problem)
+    records = set(problem.records)
+    assert {"spectrum_eigenvalues", "spectrum_eigenvalues_chip", "spectrum_density_chip"} <= records
+    assert all(metric == found[name.removesuffix("_chip")] for name, metric in found.items())
+    spectrum.measure(problem, LandscapeConfig(), np.random.default_rng(0), lambda fraction, text: None)
+    assert set(problem.records) == records
+
+
 def test_memory_decides_and_order_changes_nothing(tmp_path, monkeypatch):
     problem = make("classifier", tmp_path)
     before = {k: v.clone() for k, v in problem.params.items()}
