@@ -9,6 +9,7 @@ import torch
 from flow.config import LandscapeConfig
 from flow.landscape import sharpness_relative
 from flow.landscape._directions import find_filters
+from flow.statistics import mean_interval
 from tests.landscape.quadratic import closed, network, quadratic
 
 
@@ -39,6 +40,19 @@ def test_mean_of_a_quadratic(problem):
         assert metric.value == pytest.approx(radius**2 * exact, rel=0.03)
         low, high = metric.ci
         assert (high - low) / 2 < 0.022 * metric.value
+
+
+def test_interval_holds_the_truth_in_95_of_100_runs(problem):
+    """Although a run stops when its own error is small enough; 90 or fewer would be one chance in 35."""
+    root = np.random.default_rng(1).normal(size=(problem.point.size, 6))
+    made, config, held = quadratic(problem, root @ root.T, slope=10.0, level=1.0), LandscapeConfig(relative_error=0.04), 0
+    norms, groups = norms_and_groups(problem)
+    exact = 0.005 * sum(n**2 * np.square(root[g]).sum() / len(g) for n, g in zip(norms, groups, strict=True))
+    for seed in range(100):
+        rises = sharpness_relative.average_rises(made, find_filters(made), 0.1, config, np.random.default_rng(seed))
+        _, (low, high) = mean_interval(rises)
+        held += low <= exact <= high
+    assert 90 < held < 100
 
 
 def test_equal_curvature_needs_no_luck(problem):
