@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from flow.config import LandscapeConfig
-from flow.landscape import mode_connectivity
+from flow.landscape import _curve, mode_connectivity
 from flow.landscape._alignment import align
 from flow.landscape._channels import find_channels
 from flow.landscape._curve import Ends, bernstein, curve_gradient, straight, train
@@ -177,6 +177,25 @@ def test_training_moves_the_bends_and_lowers_the_barrier(tmp_path):
     before, after = (rises(ends.losses(T, bernstein(T, 4) @ seen[epoch])).mean() for epoch in (0, 60))
     assert before > 0.01
     assert after < 0.7 * before
+
+
+def test_every_step_trains_both_halves_and_an_epoch_every_sample(problems, monkeypatch):
+    ends, steps = ends_of(*problems[:2]), []
+
+    def record(ends, nodes, t, samples):
+        steps.append((t, samples))
+        return np.zeros_like(nodes)
+
+    monkeypatch.setattr(_curve, "curve_gradient", record)
+    monkeypatch.setattr(_curve, "BATCH", 16)
+    train(ends, straight(ends, 3), 50, np.random.default_rng(0), lambda epoch, nodes: None)
+    t = np.array([one for one, _ in steps])
+    assert t.shape == (200, 2)
+    np.testing.assert_allclose([t.min(0), t.max(0)], [[0, 0.5], [0.5, 1]], atol=0.02)
+    for epoch in range(50):
+        parts = [part for _, samples in steps[4 * epoch : 4 * epoch + 4] for part in samples]
+        assert sorted(np.concatenate(parts)) == list(range(64))
+        assert {len(part) for part in parts} == {8}
 
 
 # --- symmetry
