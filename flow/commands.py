@@ -144,7 +144,9 @@ def command_report(args: argparse.Namespace) -> int:
             )
         else:
             outcomes[point.name] = run_point(stages, point, store)
-    outcomes, _ = comparison.add_stored(points, outcomes, store)
+    outcomes, left = comparison.add_stored(points, outcomes, store)
+    if left:
+        cli.say(f"The seeds of {len(left)} configuration{'s' * (len(left) > 1)} have not been compared. Run: {command}")
     if not any(isinstance(o, State) for o in outcomes.values()):
         raise ConfigError(f"{args.study}: no point of it has been run. Run: {command}")
     return _finish_study(args, study, points, outcomes, command)
