@@ -104,7 +104,7 @@ def probe_rest(
     Args:
         matrix: symmetric; not zero.
         space: a Krylov space of it.
-        steps: products for each probe.
+        steps: products for each of the first `FEWEST` probes, from which the density is; the others need one.
         most: number of probes.
         relative_error: of the effective rank.
         rng: source of the signs.
@@ -119,12 +119,15 @@ def probe_rest(
     for i in range(most):
         start = rest.project(rng.choice(np.array([-1.0, 1.0]), matrix.size))
         norm = float(start @ start)
-        inner = krylov_space(rest, start, steps)
+        inner = krylov_space(rest, start, steps if i < FEWEST else 1)
         values, mass, _ = inner.ritz()
-        nodes.append(values)
-        weights.append(norm * mass)
+        if i < FEWEST:
+            nodes.append(values)
+            weights.append(norm * mass)
+        traces[i] = norm * (mass @ values)
         # H P z leaves the rest along the last vector of the space only, by its coupling to the following one
-        traces[i], squares[i] = norm * (mass @ values), norm * (mass @ values**2) + (space.rest * (space.following @ start)) ** 2
+        outside = (space.rest * (space.following @ start)) ** 2
+        squares[i] = norm * (mass @ values**2 + (inner.rest**2 if len(values) == 1 else 0.0)) + outside
         tick(i + 1)
         sums = Sums(float(space.diagonal.sum()), square, traces[: i + 1], squares[: i + 1])
         if i + 1 >= min(FEWEST, most):

@@ -13,7 +13,8 @@ Figures, of the eigenvalues l_1 >= ... >= l_D with straight-through gradients of
   sign of the many eigenvalues near 0.
 
 Cost: one product with the Hessian for each parameter if all eigenvalues are found, which is done up to `MOST_DENSE` of them.
-Sampled: `KRYLOV` products for the ends of the spectrum at most, and `STEPS` for each probe; see `flow.landscape._spectrum_density`.
+Sampled: `KRYLOV` products for the ends of the spectrum at most, `STEPS` for each of the few probes that the density is from, and one for
+each further probe; see `flow.landscape._spectrum_density`.
 Records: ``spectrum_eigenvalues``, or the quadrature ``spectrum_nodes`` and ``spectrum_weights``; ``spectrum_grid`` and
 ``spectrum_density``, which integrates to 1; with ``_chip`` for the parameters on chip.
 """
@@ -129,7 +130,7 @@ def _sampled(
 
     sums, quadrature = probe_rest(matrix, space, STEPS, config.probes, config.relative_error, rng, count)
     _record(problem, quadrature, suffix, exact=False)
-    probes = "" if len(values) == matrix.size else f" {len(sums.traces)} Rademacher probes of {STEPS} products,"
+    probes = "" if len(values) == matrix.size else f" {len(sums.traces)} Rademacher probes of up to {STEPS} products,"
     source = f"Lanczos space of {len(values)},{probes} {len(problem.x)} samples"
     return metrics | _shape(sums, float(values[-1]), matrix.size, source, suffix, words)
 
@@ -140,8 +141,9 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     Probes are drawn until the standard error of the effective rank is `config.relative_error` of it, or there are `config.probes`.
     """
     metrics: dict[str, Metric] = {}
+    progress(0.0, TITLE)
+    whole = HessianProduct(problem, tuple(problem.params))
     for i, (suffix, names) in enumerate(problem.blocks.items()):
-        progress(i / 2, TITLE)
         if suffix and len(names) == len(problem.params):
             metrics |= {name + suffix: metric for name, metric in metrics.items()}
             problem.records.update({k + suffix: v for k, v in problem.records.items() if k in RECORDS})
@@ -150,7 +152,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
         def tick(done: float, at: float = i / 2) -> None:
             progress(at + done / 2, TITLE)
 
-        matrix, words = HessianProduct(problem, names), ", on chip" if suffix else ""
+        matrix, words = whole.block(names), ", on chip" if suffix else ""
         if is_dense(matrix.size, problem.memory):
             metrics |= _all(problem, matrix, suffix, words, tick)
         else:

@@ -138,6 +138,7 @@ def test_probes_end_at_the_relative_error():
     assert len(sample(matrix, 0, relative_error=0.5)[0].traces) == FEWEST
     some = sample(matrix, 0, most=500, relative_error=0.01)[0]
     assert FEWEST < len(some.traces) < 500
+    assert len(sample(matrix, 0, most=FEWEST + 9, steps=4)[1].nodes) == 8 + 4 * FEWEST, "later probes only add to the sums"
     value, _, error = some.interval(effective_rank)
     assert error <= 0.01 * value
     assert len(sample(matrix, 0, most=2, relative_error=1e-9)[0].traces) == 2
