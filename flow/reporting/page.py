@@ -2,10 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,12 +12,13 @@ from markupsafe import Markup
 from flow.reporting.bitmap import palette
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
-from flow.reporting.claim import KINDS, Claim
-from flow.reporting.claims.judge import RULES, Judgement
+from flow.reporting.claim import KINDS
+from flow.reporting.claims.judge import RULES
 from flow.reporting.curves import study_charts
+from flow.reporting.findings import Findings
 from flow.reporting.numbers import p_value, signed, significant
 from flow.reporting.page_claims import claim_views, summary
-from flow.reporting.page_points import PointView, Row, columns, common_settings, point_view, reasons, rows
+from flow.reporting.page_points import PointView, columns, common_settings, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
 from flow.reporting.screening import screening
@@ -124,9 +124,13 @@ def _script(environment: Environment) -> tuple[Markup, str]:
     return Markup(text), f"sha256-{digest}"  # noqa: S704  # our own file, no data in it
 
 
+def _claims(found: Findings) -> dict[str, object]:
+    views, words = claim_views(found.judged), summary(found.judged)
+    return {"claim": found.claim, "kinds_of_rho": KINDS, "claims": views, "claims_summary": words, "rules": RULES}
+
+
 def render_page(
-    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim,
-    judged: Sequence[Judgement], screen: Mapping[str, Any] | None, files: list[str],
+    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], found: Findings, files: list[str]
 ) -> str:  # fmt: skip
     """Render the report.
 
@@ -136,9 +140,7 @@ def render_page(
         command: what makes the study again.
         results: as `flow.reporting.publish.published` returns them.
         withheld: ids of figures that are not shown, by point.
-        claim: correlations of landscape and robustness.
-        judged: the claims on the study.
-        screen: the document of `hlscape screen`, or None.
+        found: correlations, claims and screening.
         files: names of the files beside the page.
     """
     environment = Environment(
@@ -149,7 +151,6 @@ def render_page(
     key, (main, other), script = plot_key(results), plotted_scores(ranked), _script(environment)
     scores = ranked_scores(results)
     table = columns(results, scores)
-    table_rows: list[Row] = rows(results, scores, table)
     common = common_settings(results)
     points: list[PointView] = [point_view(number, result, withheld.get(result.name, []), common) for number, result in enumerate(results)]
     return environment.get_template("report.html.j2").render(
@@ -167,16 +168,12 @@ def render_page(
         other=_figures(results, other, key),
         training=study_charts(results, key) if len(points) > 1 else [chart for p in points for chart in p.charts],
         columns=table,
-        rows=table_rows,
+        rows=rows(results, scores, table),
         points=points,
-        claim=claim,
-        kinds_of_rho=KINDS,
-        claims=claim_views(judged),
-        claims_summary=summary(judged),
-        rules=RULES,
         landscapes=landscapes(results),
         palette=palette()[::8],
-        screening=screening(screen, results, key),
+        screening=screening(found.screen, results, key),
+        **_claims(found),
         failed=[(p, reasons(p.result)) for p in points if p.result.status != "untrained" and not p.result.ranked],
         untrained=[(p, reasons(p.result)) for p in points if p.result.status == "untrained"],
         versions=_versions(results),

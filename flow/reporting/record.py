@@ -3,15 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.checklist import checklist
-from flow.reporting.claim import Claim, Pair
+from flow.reporting.claim import Pair
 from flow.reporting.claims.all import claims_json
-from flow.reporting.claims.judge import Judgement
 from flow.reporting.correlation import Correlation
+from flow.reporting.findings import Findings
 from flow.reporting.panels import all_panels
 from flow.reporting.result import PointResult
 
@@ -40,11 +40,10 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 
 def metrics_json(
-    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], claim: Claim,
-    judged: Sequence[Judgement],
+    study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], found: Findings
 ) -> str:  # fmt: skip
     """Write everything as one JSON document: keys sorted, points in the order of their names, no time and no place."""
-    pairs = {key: pair for table in (claim.main, *claim.more.values()) for key, pair in table.pairs.items()}
+    pairs = {key: pair for table in (found.claim.main, *found.claim.more.values()) for key, pair in table.pairs.items()}
     document = {
         "schema": SCHEMA,
         "study": study,
@@ -54,7 +53,7 @@ def metrics_json(
         "withheld": dict(withheld),
         "fronts": fronts(results),
         "correlations": {f"{row} / {column}": _pair(pair) for (row, column), pair in pairs.items()},
-        "claims": claims_json(judged),
+        "claims": claims_json(found.judged),
         "checklist": [{"text": check.text, "passed": check.passed, "detail": check.detail} for check in checklist(results)],
     }
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,40 +1,19 @@
 """Write the report of a study: metrics.json, pareto.csv, PNG plots and a self-contained index.html."""
 
-import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from flow.core.errors import StoreError
 from flow.reporting.catalog import plotted_scores
-from flow.reporting.claim import claim
-from flow.reporting.claims.all import judge_claims
+from flow.reporting.findings import SCREEN, findings, read_screen
 from flow.reporting.page import plot_key, render_page
 from flow.reporting.panels import Panel, all_panels
 from flow.reporting.publish import published, scrub
 from flow.reporting.record import metrics_json, pareto_csv
 from flow.reporting.result import PointResult
-
-SCREEN = "screen.json"
-
-
-def read_screen(folder: Path) -> dict[str, Any] | None:
-    """Return the document that `hlscape screen` left in the folder of a report, or None.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    file = folder / SCREEN
-    if not file.is_file():
-        return None
-    try:
-        document: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{file}: it cannot be read: {error}. Run hlscape screen again, or remove it.") from None
-    return document
 
 
 def write_report(folder: Path, study: str, command: str, results: list[PointResult], title: str = "") -> Path:
@@ -55,20 +34,17 @@ def write_report(folder: Path, study: str, command: str, results: list[PointResu
 
     Raises:
         ConfigError: two points have the same name.
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or its screen.json is something else.
     """
     shown, withheld = published(results)
-    command, found = scrub(command), claim(shown)
-    screen = read_screen(folder)
-    judged = judge_claims(shown, screen)
+    command, found = scrub(command), findings(shown, read_screen(folder))
     files: dict[str, bytes] = {
-        "metrics.json": metrics_json(study, title, command, shown, withheld, found, judged).encode(),
+        "metrics.json": metrics_json(study, title, command, shown, withheld, found).encode(),
         "pareto.csv": pareto_csv(shown).encode(),
         **_plots(shown),
     }
-    files["index.html"] = render_page(
-        study, title, command, shown, withheld, found, judged, screen, sorted([*files, *([SCREEN] if screen else [])])
-    ).encode()
+    beside = sorted([*files, *([SCREEN] if found.screen else [])])
+    files["index.html"] = render_page(study, title, command, shown, withheld, found, beside).encode()
     try:
         _write(folder, files)
     except OSError as error:

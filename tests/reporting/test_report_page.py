@@ -266,10 +266,11 @@ def test_the_verdict_warns_of_points_no_better_than_trivial_and_of_inexact_ones(
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_a_screening_beside_the_report_is_a_part_of_it(tmp_path):
-    (tmp_path / "screen.json").write_text("{")
-    with pytest.raises(StoreError, match=r"screen\.json.*hlscape screen"):
-        write_report(tmp_path, "s", "c", [point(3)])
+def test_a_screening_that_is_none_is_refused(tmp_path):
+    for text in ("{", "[]", "{}", '{"targets": 1}'):
+        (tmp_path / "screen.json").write_text(text)
+        with pytest.raises(StoreError, match=r"screen\.json.*hlscape screen"):
+            write_report(tmp_path, "s", "c", [point(3)])
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from report_samples import point
 
+from flow.config import DesignPoint
+from flow.core.state import Result, State
+from flow.core.store import Store
 from flow.reporting import bitmap
 from flow.reporting.page import plot_key
+from flow.reporting.publish import published
 from flow.reporting.report import write_report
 from flow.reporting.result import PointResult
 from flow.reporting.screening import screening
 from flow.reporting.shapes import Graph, Plane, draw, load, representatives
+from flow.results import point_result
 
 SIZE = 21
 
@@ -216,3 +221,12 @@ def test_a_screening_beside_the_report_is_shown_and_judged(tmp_path):
     assert q11["id"] == "Q11" and q11["verdict"] == "undecided" and q11["parts"][0]["effect"]["value"] == 0.8
     (tmp_path / "screen.json").unlink()
     assert 'id="screening"' not in write_report(tmp_path, "s", "c", results).read_text()
+
+
+def test_results_know_what_their_stages_left_to_be_drawn(tmp_path):
+    file = saved(tmp_path)
+    done = Result("landscape", "key", "ok", {"shapes": "digest"})
+    state = State().add(done, {"shapes": file})
+    result = point_result(DesignPoint(model="econ_t"), state, Store(tmp_path / "store"), "hlscape run")
+    assert result.shapes == (file,) and "shapes" not in result.to_json()
+    assert published([result])[0][0].shapes == (file,)

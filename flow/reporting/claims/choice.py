@@ -36,12 +36,12 @@ def q11(screen: Mapping[str, Any] | None) -> Judgement:
     """Judge that the landscape after a short training ranks designs by their robustness after the full one."""
     claim = "Landscape analysis is a priori: it ranks designs by robustness without the full training of each."
     check = (
-        "`hlscape screen`: degradations after the full training, predicted from landscape scores after a short one for configurations "
+        "hlscape screen: degradations after the full training, predicted from landscape scores after a short one for configurations "
         "that the regression did not see. Rank correlation of predicted with measured (±0.2 is as good as none), and its gain over bit "
         f"widths and clean score alone (±0.1), for each degradation, at no more than {100 * BUDGET:g} % of the cost of training."
     )  # fmt: skip
     if screen is None:
-        return Judgement("Q11", claim, check, [Part("screening", None, note="run `hlscape screen` on the study")])
+        return Judgement("Q11", claim, check, [Part("screening", None, note="there is no screening: run hlscape screen on the study")])
     parts, facts = [], []
     shares = [target.get("cost_share") for target in screen["targets"].values()]
     for name, target in sorted(screen["targets"].items()):

@@ -118,7 +118,7 @@ def _ranked(frame: Frame, kind: str, ranking: str) -> tuple[list[Part], list[str
         parts.append(Part(words, found, unit=frame.unit(ranked), decides=decides, note="too few configurations"))
         if decides and b.mean() > 0:
             times = significant(float(a.mean() / b.mean()), 3)
-            facts.append(f"{ranking}: {count} ranked flips do {times} times as much as random ones on average")
+            facts.append(f"{count} flips ranked by {ranking} do {times} times as much as random ones on average")
     return parts, facts
 
 
