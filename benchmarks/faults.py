@@ -28,22 +28,28 @@ MAP_LIMIT = 30.0
 
 
 def faulty_points(net: Network, masks: Bits) -> Floats:
-    """Return the deployed point with each set of flipped bits (M, flips), as (M, D)."""
-    codes, formats, slices = net.twin.codes(net.twin.params), net.twin.weights, net.problem.slices
-    points = np.repeat(net.problem.quantized(net.problem.point[None]), len(masks), axis=0)
-    for point, mask in zip(points, masks, strict=True):
-        for name, flipped in flip(codes, formats, mask).items():
-            if flipped is not codes[name]:
-                values = flipped.double()
-                point[slices[CHIP + name]] = (values * formats[name].steps(values)).reshape(-1).numpy()
+    """Return the deployed point with each set of flipped bits (M, flips), as (M, D); all sets are flipped at once, in a stack of codes."""
+    codes, formats, many = net.twin.codes(net.twin.params), net.twin.weights, len(masks)
+    names = [name for name, form in formats.items() if form.role == "weight"]
+    counts = np.array([codes[name].numel() * formats[name].bits for name in names])
+    ends = np.cumsum(counts)
+    tensor = np.searchsorted(ends, masks, side="right")
+    first, count = (ends - counts)[tensor], counts[tensor]
+    bits = many * first + np.arange(many)[:, None] * count + masks - first
+    stack = {name: codes[name].expand(many, *codes[name].shape) for name in names}
+    flipped = flip(stack, {name: formats[name] for name in names}, bits.reshape(-1))
+    points = np.repeat(net.problem.quantized(net.problem.point[None]), many, axis=0)
+    for name in names:
+        where = net.problem.slices[CHIP + name]
+        points[:, where] = flipped[name].reshape(many, -1).numpy() * net.problem.steps[where]
     return points
 
 
 def comparable(net: Network, masks: Bits) -> NDArray[np.bool_]:
     """Return which masks make no code outside of the range of the quantizer, (M,)."""
-    codes, formats = net.twin.codes(net.twin.params), net.twin.weights
-    flips = [flip(codes, formats, mask) for mask in masks]
-    return np.array([all(bool((f[name] >= form.low).all()) for name, form in formats.items()) for f in flips])
+    words = np.isfinite(net.problem.steps)
+    points = faulty_points(net, masks)
+    return np.asarray((net.problem.quantized(points) == points)[:, words].all(axis=1))
 
 
 def sides(net: Network, masks: Bits, peers: int) -> dict[str, Side]:

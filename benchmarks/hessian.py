@@ -18,7 +18,7 @@ from benchmarks.econ_t import Network, load
 from flow.config import LandscapeConfig
 from flow.landscape import hessian_trace
 from flow.landscape._products import HessianProduct
-from flow.landscape.top_eigenvalue import largest_eigenvalue
+from flow.landscape.top_eigenvalue import largest_eigenvalue, start_vector
 
 TITLE = "Hessian against PyHessian"
 SAMPLES, PROBES, TIMED, ITERATIONS, TOLERANCE, CONVERGED = 2048, 100, 20, 100, 1e-6, 1e-9
@@ -78,7 +78,7 @@ def eigenvalues(net: Network) -> dict[str, Side]:
 
     def ours() -> tuple[float, float, int]:
         operator = HessianProduct(net.problem, tuple(net.problem.params))
-        return largest_eigenvalue(operator, np.random.default_rng(0).standard_normal(operator.size), TOLERANCE)
+        return largest_eigenvalue(operator, start_vector(operator, np.random.default_rng(0)), TOLERANCE)
 
     sides = {OURS: Side(ours, "Lanczos, one graph of the gradient")}
     for name, words in WORDS.items():

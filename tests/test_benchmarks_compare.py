@@ -183,3 +183,24 @@ def test_every_contest_on_little_data(tmp_path, capsys):
 
 def test_difference_counts_only_points_that_both_have():
     assert "2.0e-01" in surface.difference({OURS: np.array([1.0, 2.0, 9.0]), "a": np.array([1.0, 2.4]), "b": np.array([1.0])})
+
+
+def test_masks_flipped_at_once_are_those_flipped_one_by_one(tmp_path):
+    from types import SimpleNamespace
+
+    from benchmarks.faults import faulty_points
+    from flow.landscape._problem import build_problem
+    from flow.robustness.bit_flip import count_bits, flip
+    from flow.twin import load_twin
+    from tests.qonnx_models import write_mlp
+
+    twin = load_twin(write_mlp(tmp_path / "m.onnx", (4, 5, 3)))
+    problem = build_problem(twin, None, lambda o, t: (o - t).square().mean(1), torch.zeros(2, 4), torch.zeros(2, 3))
+    net, codes = SimpleNamespace(twin=twin, problem=problem), twin.codes(twin.params)
+    total = count_bits(codes, twin.weights)
+    masks = np.stack([np.random.default_rng(i).choice(total, 6, replace=False) for i in range(9)])
+    masks[0, 0], masks[1, 0] = 0, total - 1
+    for point, mask in zip(faulty_points(net, masks), masks, strict=True):
+        flipped = flip(codes, twin.weights, mask)
+        expected = [code.double() * twin.weights[name].steps(code.double()) for name, code in flipped.items()]
+        np.testing.assert_array_equal(point, torch.cat([e.reshape(-1) for e in expected]).numpy())
