@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from flow.landscape._engine.kernels import ENTRY
 from flow.landscape._engine.operators import literal
 from flow.landscape._engine.program import POINT, SAMPLE, Program
-from flow.landscape._engine.values import CONST, INPUT, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
+from flow.landscape._engine.values import CONST, INPUT, ONE, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
 
 NUMBER = re.compile(r"0x[0-9a-f.]+p[+-]\d+|\b\d+\b|NAN|INFINITY")
 REGISTERS = 24  # accumulators of a block; 32 registers less those for data and weights
 WIDEST = 16  # results that share their data
+WEIGHTS = 2**18  # bytes of the weights of points that are taken together, so that a group of samples stays in the cache
+MOST_KINDS = 12  # functions for one operation
 TRASH = 0  # a place that is written but never read
 
 
@@ -93,6 +95,12 @@ def blocks(op: Dots) -> list[Block]:
     return list(_sparse(op, out) if (op.weights == ZERO).any() else _dense(op, out))
 
 
+def _bias(block: Block) -> NDArray[np.bool_]:
+    """Tell which terms of a block are products with 1, (J,)."""
+    one: NDArray[np.bool_] = (block.data == ONE).all(axis=1)
+    return one
+
+
 class Emitter:
     """Writes one program; see `emit`."""
 
@@ -100,10 +108,10 @@ class Emitter:
         self.program, self.name, self.size = program, name, size
         self.tables: list[NDArray[np.int64]] = []
         self.length = self.products = 0
-        self.sizes = {"S": 1, "SD": 1, "T": 1, "TD": 1}  # the first place is the TRASH
-        self.places = {space: np.full(len(program.kinds), -1) for space in "ST"}
+        self.sizes = {"S": 1, "SD": 1, "T": 1, "TD": 1, "R": 0}  # the first place is the TRASH
+        self.places = {space: np.full(len(program.kinds), -1) for space in "STR"}
         self.sections: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
-        self.loads: dict[str, list[tuple[int, int]]] = {"x": [], "y": []}
+        self.loads: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.fills: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
         self.rows: dict[tuple[bool, bytes], int] = {}
         self.packs: dict[bool, list[int]] = {False: [], True: []}
@@ -122,11 +130,11 @@ class Emitter:
             free: list[tuple[int, int]] = []  # start, length
             busy: list[tuple[int, int, int]] = []  # when it ends, start, length
             for i, op in enumerate(both):
-                ids = op.out[op.out >= 0]
-                if op.double == double:
-                    start = self._take(free, len(ids), "SD" if double else "S")
-                    self.places["S"][ids] = np.arange(start, start + len(ids))
-                    busy.append((int(last[ids].max()), start, len(ids)))
+                live = np.flatnonzero(op.out >= 0)
+                if op.double == double:  # holes have places as well, so that those of an image are regular
+                    start = self._take(free, len(op.out), "SD" if double else "S")
+                    self.places["S"][op.out[live]] = start + live
+                    busy.append((int(last[op.out[live]].max()), start, len(op.out)))
                 free += [(start, count) for end, start, count in busy if end <= i]
                 busy = [b for b in busy if b[0] > i]
 
@@ -163,6 +171,8 @@ class Emitter:
         double, p = self._double(flat, wanted), self.program
         static = (p.levels[flat] & POINT == 0) & (section != "point")
         space = "T" if static.all() and (section == "prepare" or (p.levels[flat] == SAMPLE).any()) else "S"
+        if section == "prepare" and np.isin(p.kinds[flat], (INPUT, TARGET)).all():
+            space = "R"  # raw samples, which are soon replaced by those of the next group
         missing = flat[self.places[space][flat] < 0]
         for kind in (CONST, PARAM, INPUT, TARGET):
             some = missing[p.kinds[missing] == kind]
@@ -171,7 +181,7 @@ class Emitter:
         made = missing[self.places[space][missing] < 0]
         if made.size:  # results for the samples alone, needed beside others
             self._copy(made, double)
-        return ("T" if space == "T" else "S") + "D" * double, np.where(ids >= 0, self.places[space][ids], TRASH)
+        return space + "D" * double, np.where(ids >= 0, self.places[space][ids], TRASH)
 
     def _copy(self, ids: Ids, double: bool) -> None:
         source = self.places["T"][ids]
@@ -182,9 +192,11 @@ class Emitter:
 
     def _bring(self, ids: Ids, kind: int, space: str, section: str, double: bool) -> None:
         if kind in (INPUT, TARGET):
-            fresh = ids[self.places["T"][ids] < 0]
-            places = self._new("T", fresh, False)
-            self.loads["x" if kind == INPUT else "y"] += zip(places.tolist(), self.program.values[fresh].astype(int).tolist(), strict=True)
+            space = "R" if space == "R" else "T"
+            fresh = ids[self.places[space][ids] < 0]
+            places = self._new(space, fresh, False)
+            where = zip(places.tolist(), self.program.values[fresh].astype(int).tolist(), strict=True)
+            self.loads.setdefault(("x" if kind == INPUT else "y", space), []).extend(where)
             return
         full, vector = space + "D" * double, "vd" if double else "vf"
         for i, place in zip(ids.tolist(), self._new(space, ids, double).tolist(), strict=True):
@@ -270,20 +282,35 @@ class Emitter:
         place = self.places[source[0]]
         target, _ = self._put(op, section)
         lines = [f"{{ typedef {vector} V; const auto finish = {finish};"]
-        for group in _groups([repr(b.out.shape).encode() for b in cut]):
-            tables = []
-            for block in (cut[i] for i in group):
-                rows = np.array([[self.row(w, op.double)] for w in block.weights], np.int64).reshape(-1, 1)
-                terms = np.hstack([rows, place[block.data]]).reshape(-1)
-                tables += [np.array([len(rows)]), terms, self.places[target[0]][block.out].reshape(-1)]
+        weights = "WD" if op.double else "W"
+        kinds = self._kinds(cut, place)
+        for kind in dict.fromkeys(kinds):
+            tables, group = [], [b for b, k in zip(cut, kinds, strict=True) if k == kind]
+            for block in group:
+                tables += [self._terms(block, place, op.double, kind), self.places[target[0]][block.out].reshape(-1)]
                 if section == "body":
                     self.products += block.data.size * block.out.shape[1]
-            r, m = cut[group[0]].out.shape
-            parts = 1 if r * m >= 4 else 8 // (r * m)
-            where = self.table(np.concatenate(tables))
-            weights = "WD" if op.double else "W"
-            lines.append(f"dots<{r}, {m}, {parts}>({source}, {weights}, {target}, {where}, {len(group)}, finish);")
+            lines.append(f"{kind}({source}, {weights}, {target}, {self.table(np.concatenate(tables))}, {len(group)}, finish);")
         return [*lines, "}"]
+
+    def _terms(self, block: Block, place: Ids, double: bool, kind: str) -> Ids:
+        """Return the terms of a block as a table; see the functions of `flow.landscape._engine.kernels`."""
+        rows, data = np.array([self.row(w, double) for w in block.weights], np.int64).reshape(-1, 1), place[block.data]
+        if not kind.startswith("series"):
+            return np.concatenate([[len(rows)], np.hstack([rows, data]).reshape(-1)])
+        bias = _bias(block)
+        first = rows[bias][0] if bias.any() else [self.row(np.array([ZERO]), double)]
+        return np.concatenate([[len(rows) - bias.sum()], first, np.hstack([rows, data[:, :1]])[~bias].reshape(-1)])
+
+    def _kinds(self, cut: Sequence[Block], place: Ids) -> list[str]:
+        """Return the function that computes each block: one with distances as constants if only few are needed and loads decide."""
+        plain, fixed = [], []
+        for block in cut:
+            (r, m), at = block.out.shape, place[block.data[~_bias(block)]]
+            plain.append(f"dots<{r}, {m}, {1 if r * m >= 6 else 9 // (r * m)}>")
+            regular = m == 1 and r >= 4 and len(at) and _bias(block).sum() < 2 and (at - at[:, :1] == at[0] - at[0, 0]).all()
+            fixed.append(f"series<{', '.join(map(str, at[0] - at[0, 0]))}>" if regular else plain[-1])
+        return fixed if len(set(fixed)) <= MOST_KINDS else plain
 
     def code(self) -> Code:
         """Return the program as code."""
@@ -291,14 +318,15 @@ class Emitter:
             self.add(op)
         source, places = self.find(self.program.targets, "body", wanted=False)
         result = self.table(places)
-        for side in ("x", "y"):
-            if self.loads[side]:
-                where, kind = self.table(np.array(self.loads[side])), INPUT if side == "x" else TARGET
-                width = int((self.program.kinds == kind).sum())
-                self.fills["prepare"].insert(0, f"load({side}, {width}, first, samples, T, {where}, {len(self.loads[side])});")
+        for (side, space), wanted in self.loads.items():
+            width = int((self.program.kinds == (INPUT if side == "x" else TARGET)).sum())
+            call = f"load({side}, {width}, first, samples, {space}, {self.table(np.array(wanted))}, {len(wanted)});"
+            self.fills["prepare"].insert(0, call)
         pack = self.table(np.array(self.packs[False] + self.packs[True], np.int64))
+        per_point = any("values[" in line for line in self.fills["point"]) or bool(self.sections["point"])
+        block = 1 if per_point else max(1, WEIGHTS // max(1, 4 * len(self.packs[False]) + 8 * len(self.packs[True])))
         words = {
-            "NAME": self.name, "D": self.size, "TARGETS": len(places), "FROM": source,
+            "BLOCK": block, "NAME": self.name, "D": self.size, "TARGETS": len(places), "FROM": source,
             "W": len(self.packs[False]), "WD": len(self.packs[True]),
             "PACK": pack.removeprefix("table + "), "RESULT": result.removeprefix("table + "), **self.sizes,
             **{s.upper(): "\n".join([*self.fills[s], *self.sections[s]]) for s in self.sections},

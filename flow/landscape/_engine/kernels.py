@@ -65,6 +65,12 @@ INLINE vf vexp(vf a) {
 #endif
 }
 template <class V> INLINE V vsigmoid(V a) { return splat<V>(1) / (splat<V>(1) + vexp(-a)); }
+#if LANES == 16
+INLINE vf vsigmoid(vf a) {  // the divisor is below 1e39, so one step of Newton makes the rough reciprocal exact to rounding
+    const vf d = splat<vf>(1) + vexp(-a), r = (vf)_mm512_rcp14_ps((__m512)d);
+    return r * (splat<vf>(2) - d * r);
+}
+#endif
 
 // Sums of products. A block of the table: number of terms J; for each term where its M weights begin, and the R data; R x M results.
 // The accumulators of a block stay in registers. PARTS > 1 splits a sum that would wait for itself.
@@ -109,6 +115,28 @@ INLINE const int *dots(const V *data, const typename number<V>::type *w, V *out,
     return t;
 }
 
+// Sums with the same weights whose data lie at fixed distances AT from those of the first. A block of the table: number of terms,
+// what each sum begins with, for each term its weight and the first data, the results.
+template <int... AT, class V, class F>
+INLINE void series(const V *data, const typename number<V>::type *w, V *out, const int *t, int blocks, F finish) {
+    constexpr int R = sizeof...(AT), at[] = {AT...};
+    for (int block = 0; block < blocks; block++) {
+        const int terms = *t++;
+        V sum[R];
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) sum[r] = V{} + w[*t];
+        t++;
+        for (int k = 0; k < terms; k++, t += 2) {
+            const typename number<V>::type b = w[t[0]];
+            const V *from = data + t[1];
+#pragma GCC unroll 32
+            for (int r = 0; r < R; r++) sum[r] += from[at[r]] * b;
+        }
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) out[*t++] = finish(sum[r]);
+    }
+}
+
 template <class V, class F> INLINE void peaks(const V *data, V *out, const int *t, int rows, int width, F finish) {
     for (int row = 0; row < rows; row++) {
         V peak = data[*t++];
@@ -139,11 +167,11 @@ struct Memory {
 # One function for each program. @NAME@ and so on are put in by flow.landscape._engine.emit.
 ENTRY = r"""
 namespace @NAME@ {
-struct State { vf *S, *T; vd *SD, *TD; float *W; double *WD; const int *table; };
+struct State { vf *S, *T, *R; vd *SD, *TD; float *W; double *WD; const int *table; };
 static void prepare(State s, const float *x, const float *y, long first, long samples) {
-    vf *const S = s.T; vd *const SD = s.TD; vf *const T = s.T; vd *const TD = s.TD; const int *const table = s.table;
+    vf *const R = s.R; vf *const T = s.T; vd *const TD = s.TD; const int *const table = s.table;
     const float *const W = s.W; const double *const WD = s.WD;
-    (void)S; (void)SD; (void)T; (void)TD; (void)table; (void)W; (void)WD; (void)x; (void)y; (void)first; (void)samples;
+    (void)R; (void)T; (void)TD; (void)table; (void)W; (void)WD; (void)x; (void)y; (void)first; (void)samples;
 @PREPARE@
 }
 static void point(State s, const double *values) {
@@ -166,26 +194,34 @@ extern "C" int run_@NAME@(const double *points, long count, const float *x, cons
     long chunk = limit / (each ? each : 1);
     chunk = chunk < 1 ? 1 : chunk < groups ? chunk : groups;
     Memory s(sizeof(vf) * @S@), sd(sizeof(vd) * @SD@), t(sizeof(vf) * @T@ * chunk), td(sizeof(vd) * @TD@ * chunk);
-    Memory w(4 * @W@), wd(8 * @WD@);
-    if (!s.start || !sd.start || !t.start || !td.start || !w.start || !wd.start) return 1;
-    const State base = {(vf *)s.start, (vf *)t.start, (vd *)sd.start, (vd *)td.start, (float *)w.start, (double *)wd.start, table};
+    Memory w(4 * @W@ * @BLOCK@), wd(8 * @WD@ * @BLOCK@), r(sizeof(vf) * @R@);
+    if (!r.start || !s.start || !sd.start || !t.start || !td.start || !w.start || !wd.start) return 1;
+    const State base = {(vf *)s.start, (vf *)t.start, (vf *)r.start,
+                        (vd *)sd.start, (vd *)td.start, (float *)w.start, (double *)wd.start, table};
     const int *const pack = table + @PACK@;
     for (long start = 0; start < groups; start += chunk) {
         const long end = start + chunk < groups ? start + chunk : groups;
-        for (long p = 0; p < count; p++) {
-            const double *const values = points + p * @D@;
-            for (long k = 0; k < @W@; k++) base.W[k] = pack[k] >= 0 ? (float)values[pack[k]] : (float)constants[~pack[k]];
-            for (long k = 0; k < @WD@; k++) base.WD[k] = pack[@W@ + k] >= 0 ? values[pack[@W@ + k]] : constants[~pack[@W@ + k]];
-            point(base, values);
+        for (long first = 0; first < count; first += @BLOCK@) {
+            const long points_here = count - first < @BLOCK@ ? count - first : @BLOCK@;
+            for (long p = 0; p < points_here; p++) {
+                const double *const values = points + (first + p) * @D@;
+                float *const single = base.W + p * @W@;
+                double *const twice = base.WD + p * @WD@;
+                for (long k = 0; k < @W@; k++) single[k] = pack[k] >= 0 ? (float)values[pack[k]] : (float)constants[~pack[k]];
+                for (long k = 0; k < @WD@; k++) twice[k] = pack[@W@ + k] >= 0 ? values[pack[@W@ + k]] : constants[~pack[@W@ + k]];
+                point(base, values);  // a block is of one point if this depends on it
+            }
             for (long g = start; g < end; g++) {
                 State here = base;
                 here.T += (g - start) * @T@, here.TD += (g - start) * @TD@;
-                if (p == 0) prepare(here, x, y, g * LANES, samples);
-                body(here);
-                for (int lane = 0; lane < LANES && g * LANES + lane < samples; lane++) {
-                    double *to = out + (p * samples + g * LANES + lane) * @TARGETS@;
-                    const int *target = table + @RESULT@;
-                    for (int k = 0; k < @TARGETS@; k++) to[k] = here.@FROM@[target[k]][lane];
+                if (first == 0) prepare(here, x, y, g * LANES, samples);
+                for (long p = first; p < first + points_here; p++, here.W += @W@, here.WD += @WD@) {
+                    body(here);
+                    for (int lane = 0; lane < LANES && g * LANES + lane < samples; lane++) {
+                        double *to = out + (p * samples + g * LANES + lane) * @TARGETS@;
+                        const int *target = table + @RESULT@;
+                        for (int k = 0; k < @TARGETS@; k++) to[k] = here.@FROM@[target[k]][lane];
+                    }
                 }
             }
         }
