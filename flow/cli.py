@@ -82,8 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
     explain = _add(commands, "explain", "say which stages would run, and why", "hlscape explain models/econ_t/point.toml --set seed=1")
     _add_point(explain)
 
-    check = _add(commands, "check", "look at a QONNX file: layers, widths, scales, and whether it can be exact", "hlscape check model.onnx")
+    check = _add(
+        commands,
+        "check",
+        "look at a QONNX file: layers, widths, scales, and whether it can be exact; with a data file: is it flat and robust enough?",
+        "hlscape check model.onnx --data samples.npz",
+    )
+    check.epilog = f"{check.epilog}\nexit code with a data file: 0 go, 1 no-go, 2 the request or a file is wrong"
     check.add_argument("onnx", metavar="MODEL.onnx")
+    check.add_argument("--data", metavar="FILE", help="measure landscape and robustness on this .npz with x and y, and check the figures")
+    check.add_argument("--rules", metavar="FILE.toml", help="limits for the figures; left out: those that come with hlscape")
+    _add_sets(check)
 
     matrix = _add(commands, "matrix", "measure which layers can be deployed bit for bit, and write docs/layers.md", "hlscape matrix conv2d")
     matrix.add_argument("rows", nargs="*", metavar="ROW", help="measure only these and write nothing")

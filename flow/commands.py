@@ -165,9 +165,14 @@ def command_explain(args: argparse.Namespace) -> int:
 
 
 def command_check(args: argparse.Namespace) -> int:
-    """Describe a QONNX file."""
+    """Describe a QONNX file, or with a data file hold it against rules."""
+    from flow.checking.command import command_check_data
     from flow.twin.describe import describe
 
+    if args.data:
+        return command_check_data(args)
+    if args.rules or args.sets:
+        raise ConfigError("--rules and --set are for figures that are measured on data. Give --data FILE as well.")
     rows = describe(Path(args.onnx))
     if args.json:
         cli.emit({"layers": rows})

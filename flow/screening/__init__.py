@@ -27,7 +27,7 @@ A target is::
     coverage                share of the measured points inside of their prediction interval
     cost_share              as cost.training_share
     baseline                {spearman, spearman_ci, recall, recall_ci, rmse} from bit widths and task score alone
-    gain, gain_ci           spearman minus that of the baseline, paired
+    gain, gain_ci           spearman minus that of the baseline, or minus 0 where the baseline's is negative or None; paired
     points                  [{name, configuration, predicted, low, high, measured}] by rising prediction; low and high are None with too few
                             configurations for an interval, measured is None for a point that was not run
     metrics                 [{id, title, partial, ci, plain}]: rank correlation of one score with the target, partial: given bit widths

@@ -51,6 +51,11 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _gain(ours: Floats, base: Floats) -> Floats:
+    """Return by how much a rank correlation beats that of the baseline; one below 0, and one that does not exist, counts as 0."""
+    return np.asarray(np.nan_to_num(ours) - np.maximum(np.nan_to_num(base), 0))
+
+
 def _quality(known: Known, ours: Floats, base: Floats, rng: np.random.Generator) -> dict[str, Any]:
     """Return the figures of the ranks (n, t) by the regression and by the baseline."""
     y, groups = known.samples.y, known.samples.groups
@@ -58,11 +63,11 @@ def _quality(known: Known, ours: Floats, base: Floats, rng: np.random.Generator)
     def compute(rows: figures.Rows) -> Floats:
         pair = figures.spearman(np.stack([ours[rows, 0], base[rows, 0]], axis=1), y[rows, :1])
         recalls = [figures.recall(ranks[rows, 0], y[rows, 0]) for ranks in (ours, base)]
-        return np.array([*pair, np.nan_to_num(pair[0]) - np.nan_to_num(pair[1]), *recalls])
+        return np.array([*pair, _gain(pair[0], pair[1]), *recalls])
 
     values, draws = compute(np.arange(len(y))), figures.bootstrap(compute, groups, rng)
     null, null_base = figures.spearman(ours, y), figures.spearman(base, y)
-    gains = np.nan_to_num(null) - np.nan_to_num(null_base)
+    gains = np.asarray(_gain(null, null_base))
     recall_ci = figures.percentiles(draws[:, 3:])
     return {
         "measured": len(y),

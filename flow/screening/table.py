@@ -44,7 +44,7 @@ def _quality(target: Mapping[str, Any]) -> list[str]:
         ("", "rank correlation [95 %]", "quarter found [95 %]", f"error (rms) {target['unit']}".strip()),
         ("with the landscape", *_cells(target)),
         ("bit widths and task score alone", *_cells(base)),
-        ("difference", f"{_rho(target['gain'])} {_ci(target['gain_ci'])}", "", ""),
+        ("gain", f"{_rho(target['gain'])} {_ci(target['gain_ci'])}", "", ""),
         ("random choice", "+0.00", _percent(target["recall_random"]), ""),
     ]
     return [f"  {a:<34}{b:<28}{c:<24}{d}".rstrip() for a, b, c, d in rows]

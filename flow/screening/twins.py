@@ -91,12 +91,15 @@ def short_twin(point: DesignPoint, screen: ScreenConfig) -> DesignPoint:
     return point.model_copy(update={"name": point.name[: 81 - len(SUFFIX)] + SUFFIX, "train": train, "landscape": landscape})
 
 
-def stored(point: DesignPoint, store: Store, planner: Planner, until: str = "robustness") -> State | None:
-    """Return what is in the store of a point up to a stage, or None if some of it would have to be run."""
-    stages = order(planner(point), until)
-    if any(verdict in ("will run", "depends") for _, verdict, _ in explain(stages, point, store)):
-        return None
-    return run_point(stages, point, store)
+def stored(point: DesignPoint, store: Store, planner: Planner) -> State | None:
+    """Return what is in the store of a point up to its degradations, with its landscape if that is there; None if it was not run."""
+    every = order(planner(point))
+    for ends in (("landscape", "robustness"), ("robustness",)):
+        needed = {stage.id for end in ends for stage in order(every, end)}
+        stages = [stage for stage in every if stage.id in needed]
+        if all(verdict not in ("will run", "depends") for _, verdict, _ in explain(stages, point, store)):
+            return run_point(stages, point, store)
+    return None
 
 
 def train_short(
