@@ -32,7 +32,7 @@ LINEAR_NODES = (
     "ReduceMax", "ReduceMean", "Relu", "Reshape", "Squeeze", "Transpose", "Unsqueeze", *QUANTIZERS,
 )  # fmt: skip
 MOST_VALUES = 256
-WORKING_BYTES = 2**23  # larger pieces only leave the cache
+WORKING_BYTES = 2**24  # larger pieces leave the cache
 CURVATURE_BYTES = 2**25
 FEW = 8
 NEGLIGIBLE = 1e-10
@@ -62,9 +62,10 @@ class Split:
             return None
         x, y = problem.x[:FEW], problem.y[:FEW]
         with torch.no_grad():
-            u = x.flatten(1).to(problem.twin.dtype)
+            u = x.flatten(1).T.to(problem.twin.dtype)
             for layer in layers:
                 u = layer.forward(u)
+            u = u.T
             found = torch.cat([u, self.after(u, y)[:, None]], 1)
             expected = torch.cat([self.before(problem.params, x), problem.losses(problem.params, x, y)[:, None]], 1)
         # a layer or a loss that is not what it seems to be shows here
@@ -169,9 +170,10 @@ def _chain_traces(problem: Problem, split: Split, layers: Layers, tick: Callable
     many = len(problem.x)
     for outer in replace(problem, memory=min(problem.memory, CURVATURE_BYTES)).chunks(many, 48 * split.width**2):
         x, y = problem.x[outer], problem.y[outer]
-        inputs = [x.flatten(1).to(problem.twin.dtype)]
+        inputs = [x.flatten(1).T.contiguous().to(problem.twin.dtype)]
         for layer in layers:
             inputs.append(layer.forward(inputs[-1]))
+        inputs = [v.T.contiguous() for v in inputs]
         curvatures = _curvatures(split, inputs[-1], y)
         live = curvatures.abs().amax((0, 1)).nonzero()[:, 0]  # values that the loss does not bend in need no way back
         seeds, matrices = torch.eye(split.width)[None, :, live], curvatures[:, live][:, :, live]

@@ -57,18 +57,19 @@ def errors(values: Vector, residuals: Vector) -> Vector:
     return np.asarray(np.minimum(residuals, squared))
 
 
-def _next(w: Vector, known: NDArray[np.float64], start: Vector, scale: float) -> tuple[float, Vector | None]:
-    """Return the norm of w behind the known vectors and the next one; where w is exhausted, 0 and any other direction, or None."""
+def _next(w: Vector, known: NDArray[np.float64], scale: float) -> tuple[float, Vector | None]:
+    """Return the norm of w and the next vector; where w is exhausted, 0 and another direction, or None behind the last."""
     norm = float(np.linalg.norm(w))
     if norm > SMALL * scale:
         return norm, w / norm
-    for shift in range(1, len(start)):
-        other = np.roll(start, shift) * (-1.0) ** np.arange(len(start))
-        for _ in range(2):
-            other = other - known.T @ (known @ other)
-        if np.linalg.norm(other) > 1e-6 * np.linalg.norm(start):
-            return 0.0, other / np.linalg.norm(other)
-    return 0.0, None
+    outside = 1 - np.square(known).sum(axis=0)
+    if len(known) == len(w):
+        return 0.0, None
+    other = np.zeros(len(w))
+    other[outside.argmax()] = 1.0  # the axis that is the least in the span of the known vectors
+    for _ in range(2):
+        other = other - known.T @ (known @ other)
+    return 0.0, other / np.linalg.norm(other)
 
 
 def top_eigenpairs(operator: Symmetric, k: int, start: Vector, tolerance: float = TOLERANCE) -> Pairs:
@@ -99,7 +100,7 @@ def top_eigenpairs(operator: Symmetric, k: int, start: Vector, tolerance: float 
         values, vectors = np.linalg.eigh(np.diag(diagonal[:count]) + off + off.T)
         values, vectors = values[::-1], vectors[:, ::-1]
         scale = float(np.abs(values).max())
-        side[count - 1], following = _next(w, known, start, scale)
+        side[count - 1], following = _next(w, known, scale)
         residuals = side[count - 1] * np.abs(vectors[-1])
         allowed = wished[:count] * np.maximum(np.abs(values[:wanted]), FLOOR * scale)
         good = errors(values, residuals)[:wanted] <= allowed

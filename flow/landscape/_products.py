@@ -15,7 +15,7 @@ from flow.landscape._trace_products import Piece, make_piece, piece_gradient, pi
 
 Vector = NDArray[np.float64]
 Parts = dict[str, Tensor]
-CHAIN_SAMPLES = 256  # whose values stay in the cache
+CHAIN_SAMPLES = 512  # whose values stay in the cache
 FEW = 32
 
 

@@ -1,7 +1,8 @@
 """A network up to its last parameter as a chain of layers whose derivatives are plain matrix products.
 
 Layers of weights, and between them functions of single values (ReLU, quantizers with straight-through gradients), for which derivatives
-of many outputs at once cost far less than in automatic differentiation. Values are flat, (N, width), an image with its channels last.
+of many outputs at once cost far less than in automatic differentiation. Values are flat, an image with its channels last. In forward
+passes the samples are the last axis, (width, N): windows of images are then copied, not gathered.
 """
 
 import math
@@ -32,11 +33,11 @@ class Bend:
     function: Callable[[Tensor], Tensor]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the values, (N, width) -> (N, width)."""
+        """Return the values, (width, N) -> (width, N)."""
         return self.function(x)
 
     def slopes(self, x: Tensor) -> Tensor:
-        """Return the derivative of each value, (N, width)."""
+        """Return the derivative of each value, of the same shape."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             slope: Tensor = torch.autograd.grad(self.function(leaf).sum(), leaf)[0]
@@ -51,8 +52,8 @@ class Move:
     back: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the values, (N, width) -> (N, width)."""
-        return x[:, self.order]
+        """Return the values, (width, N) -> (width, N)."""
+        return x[self.order]
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ class Weights:
             both[self.bias_name] = torch.arange(len(self.bias_inside)), self.bias_inside
         return both
 
-    def _biased(self, y: Tensor) -> Tensor:
-        return y if self.bias is None else y + self.bias
+    def biased(self, y: Tensor) -> Tensor:
+        """Add the bias to outputs (width, N)."""
+        return y if self.bias is None else (y.reshape(-1, len(self.bias), y.shape[1]) + self.bias[:, None]).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class Dense(Weights):
         return self.weight.shape[0], self.weight.shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the values, (N, inputs) -> (N, outputs)."""
-        return self._biased(x @ self.weight)
+        """Return the values, (inputs, N) -> (outputs, N)."""
+        return self.biased(self.weight.T @ x)
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,12 @@ class Conv(Weights):
         return image[:, top : top + height, left : left + width].reshape(len(windows), -1, many)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the values, (N, inputs) -> (N, outputs)."""
+        """Return the values, (inputs, N) -> (outputs, N)."""
         if self.transposed:
-            y = self.spread((x.reshape(len(x), self.positions, -1) @ self.weight.T)[..., None]).reshape(len(x), -1, self.big[2])
-        else:
-            y = self.patches(x[..., None])[..., 0] @ self.weight
-        return self._biased(y).flatten(1)
+            small = x.reshape(self.positions, self.small[2], -1)
+            return self.biased(self.spread(torch.bmm(self.weight.expand(len(small), *self.weight.shape), small)[None])[0])
+        windows = self.patches(x[None])[0]
+        return self.biased(torch.bmm(self.weight.T.expand(len(windows), *self.weight.T.shape), windows).flatten(0, 1))
 
 
 Layer = Bend | Move | Dense | Conv

@@ -111,7 +111,7 @@ def make_piece(layers: Layers, split: Split, x: Tensor, y: Tensor) -> Piece:
                 v = v[layer.order]
             else:
                 v = _give(layer, _times(_matrix(layer, layer.weight), inputs[-1]))
-                v = v if layer.bias is None else _with_bias(v, layer.bias)
+                v = layer.biased(v)
     u = v.T.contiguous().requires_grad_()
     with torch.enable_grad():
         total = split.after(u, y).sum()
