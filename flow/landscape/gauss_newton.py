@@ -10,7 +10,7 @@ activation replaced by its tangent. With more than `MOST_OUTPUTS` outputs it is 
 The eigenvalue takes some 10 products (Lanczos) of two backward passes and one through the graph of a backward pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ MOST_OUTPUTS = 256
 TOLERANCE = 1e-4
 MOST_PRODUCTS = 200
 FEWEST = 16
+FEW = 32
 
 
 def outputs(problem: Problem, params: Params, x: Tensor) -> Tensor:
@@ -39,13 +40,10 @@ def outputs(problem: Problem, params: Params, x: Tensor) -> Tensor:
     return apply_head(problem.head, params, chip)
 
 
-class GaussNewtonProduct:
-    """The Gauss-Newton matrix over a block of parameters, as an operator; all graphs are built once and kept.
+class _Piece:
+    """The mean over some samples, with the graphs that all its products share.
 
     J v is the derivative in w of J^T w along v (the graph of a backward pass, differentiated again), so no forward mode is needed.
-
-    Attributes:
-        size: number of parameters in the block.
     """
 
     def __init__(self, problem: Problem, names: Sequence[str]) -> None:
@@ -79,19 +77,66 @@ class GaussNewtonProduct:
         return result
 
     def square(self, vector: Floats) -> float:
-        """Return v^T G v, in two thirds of the time of a product."""
+        """Return v^T G v."""
         if self._flat:
             return 0.0
         tangent = self.push(vector)
         return float((tangent.double() * self.bend(tangent).double()).sum())
 
-    def __matmul__(self, vector: Floats) -> Floats:
-        """Return the product with a vector (size,)."""
+    def product(self, vector: Floats) -> Floats:
+        """Return G v for a vector (size,)."""
         if self._flat:
             return np.zeros(self.size)
         cotangent = self.bend(self.push(vector))
         product = torch.autograd.grad(self._outputs, self._block, cotangent, retain_graph=True, materialize_grads=True)
         return np.asarray(torch.cat([p.reshape(-1).double() for p in product]).numpy())
+
+
+class GaussNewtonProduct:
+    """The Gauss-Newton matrix over a block of parameters, as an operator.
+
+    Graphs are built once and kept if they fit the memory of the problem, else again for each product, in pieces of samples.
+
+    Attributes:
+        size: number of parameters in the block.
+    """
+
+    def __init__(self, problem: Problem, names: Sequence[str]) -> None:
+        self._problem, self._names = problem, tuple(names)
+        samples, kept = len(problem.x), 0
+
+        def note(tensor: Tensor) -> Tensor:
+            nonlocal kept
+            kept += tensor.numel() * tensor.element_size()
+            return tensor
+
+        few = min(FEW, samples)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self.size = _Piece(problem.subset(slice(0, few)), names).size
+        # what a product makes on its way is about as much as the graphs
+        self._each = max(1, min(samples, problem.memory * few // max(1, 2 * kept)))
+        self._whole = _Piece(problem, names) if self._each == samples else None
+
+    def _pieces(self) -> Iterator[tuple[float, _Piece]]:
+        """Yield pieces with their share of the samples."""
+        if self._whole is not None:
+            yield 1.0, self._whole
+            return
+        samples = len(self._problem.x)
+        for start in range(0, samples, self._each):
+            piece = self._problem.subset(slice(start, start + self._each))
+            yield len(piece.x) / samples, _Piece(piece, self._names)
+
+    def square(self, vector: Floats) -> float:
+        """Return v^T G v, in two thirds of the time of a product."""
+        return sum(share * piece.square(vector) for share, piece in self._pieces())
+
+    def __matmul__(self, vector: Floats) -> Floats:
+        """Return the product with a vector (size,)."""
+        total = np.zeros(self.size)
+        for share, piece in self._pieces():
+            total += share * piece.product(vector)
+        return total
 
 
 def output_split(problem: Problem) -> Split | None:

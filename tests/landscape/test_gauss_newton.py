@@ -42,7 +42,11 @@ def test_product_is_the_dense_matrix_in_every_column(problem, suffix):
     columns = np.array([operator @ unit for unit in np.eye(operator.size)])
     assert np.abs(columns - exact).max() < 1e-5 * np.abs(exact).max()
     v = np.random.default_rng(0).normal(size=operator.size)
-    assert operator.square(v) == pytest.approx(v @ exact @ v, rel=1e-5)
+    little = gauss_newton.GaussNewtonProduct(replace(problem, memory=2**13), problem.blocks[suffix])
+    assert 1 <= little._each < len(problem.x)
+    for some in (operator, little):
+        assert some.square(v) == pytest.approx(v @ exact @ v, rel=1e-5)
+        assert np.allclose(some @ v, exact @ v, atol=1e-5 * np.abs(exact @ v).max())
 
 
 def test_it_is_not_the_hessian_but_that_of_a_linear_network(problem):
