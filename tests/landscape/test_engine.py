@@ -1,6 +1,7 @@
 """Generated code against the twin, on networks of every kind."""
 
 import io
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from flow.config import NetworkConfig
 from flow.core.errors import ToolFailed
+from flow.landscape import _engine
 from flow.landscape._engine import Unsupported, build_engine, try_engine
 from flow.landscape._problem import build_problem
 from flow.model import load_model
@@ -331,3 +333,16 @@ def test_the_stage_says_which_engine_it_used(kind, tmp_path, monkeypatch):
 
 def replace_in(point, **settings):
     return point.model_copy(update={"landscape": point.landscape.model_copy(update=settings)})
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flags are those of this architecture")
+@pytest.mark.parametrize("flags", [("-mno-avx512f",), ("-mno-avx512f", "-mno-avx2", "-mno-avx")], ids=["8 lanes", "4 lanes"])
+@pytest.mark.parametrize("name", ["curved head", "curved chip", "windows"])
+def test_other_vector_units(name, flags, tmp_path, monkeypatch):
+    monkeypatch.setattr(_engine, "FLAGS", (*_engine.FLAGS, *flags))
+    twin, head, loss, x, y = CASES[name](tmp_path)
+    head = None if head is None else head.eval().requires_grad_(requires_grad=False)
+    plain = build_problem(twin, head, loss, x, y)
+    fast = replace(plain, engine=build_engine(twin, head, loss, x, y, tmp_path))
+    many = points(plain)
+    np.testing.assert_allclose(fast.sample_losses(many), plain.sample_losses(many), rtol=2e-5, atol=1e-6)

@@ -299,7 +299,7 @@ class Emitter:
         if not kind.startswith("series"):
             return np.concatenate([[len(rows)], np.hstack([rows, data]).reshape(-1)])
         bias = _bias(block)
-        first = rows[bias][0] if bias.any() else [self.row(np.array([ZERO]), double)]
+        first = rows[bias][0] if bias.any() else [self.row(np.full(block.weights.shape[1], ZERO), double)]
         return np.concatenate([[len(rows) - bias.sum()], first, np.hstack([rows, data[:, :1]])[~bias].reshape(-1)])
 
     def _kinds(self, cut: Sequence[Block], place: Ids) -> list[str]:
@@ -308,8 +308,8 @@ class Emitter:
         for block in cut:
             (r, m), at = block.out.shape, place[block.data[~_bias(block)]]
             plain.append(f"dots<{r}, {m}, {1 if r * m >= 6 else 9 // (r * m)}>")
-            regular = m == 1 and r >= 4 and len(at) and _bias(block).sum() < 2 and (at - at[:, :1] == at[0] - at[0, 0]).all()
-            fixed.append(f"series<{', '.join(map(str, at[0] - at[0, 0]))}>" if regular else plain[-1])
+            regular = r > 1 and r * m >= 4 and len(at) and _bias(block).sum() < 2 and (at - at[:, :1] == at[0] - at[0, 0]).all()
+            fixed.append(f"series<{m}, {', '.join(map(str, at[0] - at[0, 0]))}>" if regular else plain[-1])
         return fixed if len(set(fixed)) <= MOST_KINDS else plain
 
     def code(self) -> Code:

@@ -115,25 +115,33 @@ INLINE const int *dots(const V *data, const typename number<V>::type *w, V *out,
     return t;
 }
 
-// Sums with the same weights whose data lie at fixed distances AT from those of the first. A block of the table: number of terms,
-// what each sum begins with, for each term its weight and the first data, the results.
-template <int... AT, class V, class F>
+// The same for rows whose data lie at fixed distances AT from those of the first. A block of the table: number of terms, where the M
+// numbers lie that the sums begin with, for each term its weights and the data of the first row, the results.
+template <int M, int... AT, class V, class F>
 INLINE void series(const V *data, const typename number<V>::type *w, V *out, const int *t, int blocks, F finish) {
     constexpr int R = sizeof...(AT), at[] = {AT...};
     for (int block = 0; block < blocks; block++) {
         const int terms = *t++;
-        V sum[R];
+        V sum[R][M];
 #pragma GCC unroll 32
-        for (int r = 0; r < R; r++) sum[r] = V{} + w[*t];
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+            for (int m = 0; m < M; m++) sum[r][m] = V{} + w[*t + m];
         t++;
         for (int k = 0; k < terms; k++, t += 2) {
-            const typename number<V>::type b = w[t[0]];
+            const typename number<V>::type *row = w + t[0];
             const V *from = data + t[1];
 #pragma GCC unroll 32
-            for (int r = 0; r < R; r++) sum[r] += from[at[r]] * b;
+            for (int m = 0; m < M; m++) {
+                const typename number<V>::type b = row[m];
+#pragma GCC unroll 32
+                for (int r = 0; r < R; r++) sum[r][m] += from[at[r]] * b;
+            }
         }
 #pragma GCC unroll 32
-        for (int r = 0; r < R; r++) out[*t++] = finish(sum[r]);
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+            for (int m = 0; m < M; m++) out[*t++] = finish(sum[r][m]);
     }
 }
 
