@@ -149,7 +149,7 @@ def test_noise_is_not_predicted_and_signal_is(monkeypatch):
 
 @pytest.mark.parametrize("signal", [0.0, 1.5])
 def test_prediction_intervals_cover_new_configurations(signal):
-    """90 % intervals of 100 studies, for a configuration that was not among them."""
+    """80 % intervals of 100 studies, for a configuration that was not among them."""
     rng, groups = np.random.default_rng(8), groups_of(11, 2)
     inside = []
     for _ in range(100):
@@ -157,13 +157,13 @@ def test_prediction_intervals_cover_new_configurations(signal):
         known = data.subset(groups < 10)
         ends = LeftOut(known).intervals(data.base[-1:], data.scores[-1:])[0]
         inside.append(ends[0] <= data.y[-1, 0] <= ends[1])
-    assert np.mean(inside) >= 0.82  # 90 % less three standard errors
+    assert 0.68 <= np.mean(inside) <= 0.96  # three standard errors below; with few configurations they are rather too wide
 
 
-def test_few_configurations_have_no_interval():
+def test_few_configurations_have_no_interval_of_a_high_level():
     data = samples(np.random.default_rng(0), 1.0, groups_of(8, 2), 2)
-    assert np.isinf(LeftOut(data).intervals(data.base[:1], data.scores[:1])).all()
-    assert np.isfinite(LeftOut(data).intervals(data.base[:1], data.scores[:1], level=0.8)).all()
+    assert np.isinf(LeftOut(data).intervals(data.base[:1], data.scores[:1], level=0.9)).all()
+    assert np.isfinite(LeftOut(data).intervals(data.base[:1], data.scores[:1])).all()
 
 
 def test_partial_correlation_of_noise_covers_zero(monkeypatch):

@@ -8,7 +8,7 @@ chosen. The baseline is the same regression on the bit widths and the task score
 
 ``reports/<study>/screen.json`` is one document::
 
-    study, level            name; level of the prediction intervals (0.9)
+    study, level            name; level of the prediction intervals (0.8)
     points, configurations  how many of them have features and are ranked
     cost                    epochs: of the short and the full training, and their share; training_share: seconds of pretrain and train,
                             short over full, None if none is known; with_landscape_share: the same with the stage landscape on both sides

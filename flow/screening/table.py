@@ -87,8 +87,6 @@ def _target(name: str, target: Mapping[str, Any], level: float) -> list[str]:
     lines += [*_quality(target), "", *_metrics(target["metrics"]), "", *_points(target, level)]
     if coverage is not None:
         lines.append(f"  {_percent(coverage)} of the {target['measured']} measured points are inside of their interval.")
-    elif any(point["low"] is None for point in target["points"]):
-        lines.append(f"  A {_percent(level)} interval needs more configurations; add values to an axis other than seed.")
     return lines
 
 
