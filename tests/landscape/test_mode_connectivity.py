@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from flow.config import LandscapeConfig
-from flow.landscape import _curve, mode_connectivity
+from flow.landscape import _alignment, _curve, mode_connectivity
 from flow.landscape._alignment import align
 from flow.landscape._channels import find_channels
 from flow.landscape._curve import Ends, bernstein, curve_gradient, straight, train
@@ -309,6 +309,20 @@ def test_alignment_undoes_a_permutation_exactly(name, tmp_path):
     assert rises(after.losses(T, line @ after.points)).mean() == pytest.approx(0, abs=1e-12)
 
 
+def test_more_starts_come_closer(tmp_path, monkeypatch):
+    """Networks that are no copies: a single start ends in a local optimum that is often not the best."""
+    found = [problem_of(write_mlp(tmp_path / f"{seed}.onnx", (4, 10, 10, 3), seed=seed), n=2) for seed in range(5)]
+    reached = {}
+    for starts in (1, 16):
+        monkeypatch.setattr(_alignment, "STARTS", starts)
+        for i, other in enumerate(found[1:]):
+            index = align(found[0], found[0].point, other.point, np.random.default_rng(0))
+            reached[starts, i] = found[0].point @ other.point[index]
+    gains = np.array([reached[16, i] / reached[1, i] for i in range(4)])
+    assert (gains >= 1 - 1e-12).all()
+    assert (gains > 1.001).sum() >= 2
+
+
 def test_scales_of_channels_move_with_them(tmp_path):
     """Two files of one network, one with its channels and their scales permuted: the barrier is 0 after alignment."""
     order = np.random.default_rng(3).permutation(6)
@@ -338,12 +352,14 @@ def test_every_figure(problems):
     assert all(m.ci[0] <= m.value <= m.ci[1] and "3 pairs" in m.source and "seeds" in m.source for m in metrics.values())
     assert "32 samples" in metrics["mode_connectivity_curve"].source
     assert all(np.array_equal(p.point, old) for p, old in zip(problems, before, strict=True))
-    line = []
+    line, held = [], []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         ends = ends_of(problems[i], problems[j])
-        mean = ends.losses(T, bernstein(T, 2) @ ends.points).mean(1)
-        line.append(max(mean - (1 - T) * mean[0] - T * mean[-1]))
+        losses = ends.losses(T, bernstein(T, 2) @ ends.points)
+        for values, mean in ((line, losses.mean(1)), (held, losses[:, 1::2].mean(1))):
+            values.append(max(mean - (1 - T) * mean[0] - T * mean[-1]))
     assert metrics["mode_connectivity_linear"].value == pytest.approx(np.mean(line))
+    assert metrics["mode_connectivity_curve_0"].value == pytest.approx(np.mean(held)), "on samples that the curve was not trained on"
     records = problems[0].records
     assert set(records) == {"mode_connectivity_t"} | {f"mode_connectivity_{name}" for name in names if name != "mc"}
     assert all(paths.shape == (3, 26) for name, paths in records.items() if name != "mode_connectivity_t")
