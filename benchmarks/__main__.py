@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.compare import Entry
+from flow.core.errors import FlowError
 
 NOT_TOPICS = (
     "__init__", "__main__", "timing", "memory", "compare", "econ_t", "accuracy", "estimate_data", "hls4ml_sums", "vendor",
@@ -52,11 +53,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         module = importlib.import_module(f"benchmarks.{topic}")
         say(f"{topic}: {module.TITLE}\n")
         entries: dict[str, Mapping[str, Any]] = {}
-        for line in module.run(args.quick):
-            if isinstance(line, Entry):
-                entries[line.name] = line.figures
-            else:
-                say(line)
+        try:
+            for line in module.run(args.quick):
+                if isinstance(line, Entry):
+                    entries[line.name] = line.figures
+                else:
+                    say(line)
+        except FlowError as error:  # a tool is missing, or a network was not trained
+            say(f"{topic} is left out: {error}\n")
         if path is not None:
             store(path, topic, entries)
     if path is not None:

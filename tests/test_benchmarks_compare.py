@@ -14,6 +14,7 @@ from torch import nn
 from benchmarks import compare, memory, pylandscape, surface, timing
 from benchmarks.__main__ import BENCH, NOT_TOPICS, TOPICS, main, store
 from benchmarks.compare import OURS, Contest, Entry, Side
+from flow.core.errors import FlowError
 
 KEYS = {"ours_s", "peer_s", "peer", "ratio", "work", "ours_mib", "peer_mib", "baseline", "topic", "software"}
 
@@ -162,6 +163,18 @@ def test_a_peer_that_is_not_installed_is_told(monkeypatch, capsys, tmp_path):
     main(["hessian", "--quick", "--out", str(tmp_path / "b.json")])
     assert "pyhessian: not installed: pip install -e '.[bench]'" in capsys.readouterr().out
     assert json.loads((tmp_path / "b.json").read_text()) == {}
+
+
+def test_a_topic_that_cannot_run_leaves_the_others_alone(monkeypatch, capsys, tmp_path):
+    def fail(quick):
+        yield Entry("emd", {"ratio": 1.0})
+        raise FlowError("no compiler")
+
+    monkeypatch.setattr("benchmarks.emd.run", fail)
+    monkeypatch.setattr("benchmarks.hessian.run", lambda quick: iter([Entry("hessian_trace", {"ratio": 9.0})]))
+    main(["emd", "hessian", "--quick", "--out", str(tmp_path / "b.json")])
+    assert "emd is left out: no compiler" in capsys.readouterr().out
+    assert json.loads((tmp_path / "b.json").read_text())["hessian_trace"]["ratio"] == 9.0
 
 
 @pytest.mark.slow
