@@ -41,6 +41,11 @@ def run(job: Job) -> None:
             log.write(f"engine: {f'the twin, because of {why}' if engine is None else 'compiled'}\n")
         problem = replace(problem, engine=engine)
     measure_all(job, "landscape", problem, point.landscape, ids)
+    if point.compat:
+        from flow.landscape import _pylandscape
+
+        rng = job.rng(point.data.seed, point.compat)
+        job.metrics.update(_pylandscape.measure(problem, point.landscape, rng, lambda fraction, text: job.progress(1.0, text)))
     records: dict[str, Any] = dict(problem.records)
     with job.output("shapes").open("wb") as file:
         np.savez(file, **records)
@@ -48,7 +53,7 @@ def run(job: Job) -> None:
 
 STAGE = Stage(
     "landscape", run, reads=("dataset", "qonnx", "head"), writes=("shapes",),
-    measures=("*trace*", "*eigen*", *(f"{name}*" for name in names("landscape"))),
-    config=("model", "network.size", "data.seed", "landscape"), tools=(GXX,), packages=("torch", "numpy", "scipy", "onnx"), sources=sources,
-    seconds=8,
+    measures=("*trace*", "*eigen*", "pylandscape_*", *(f"{name}*" for name in names("landscape"))),
+    config=("model", "network.size", "data.seed", "landscape", "compat"), tools=(GXX,),
+    packages=("torch", "numpy", "scipy", "onnx"), sources=sources, seconds=20,
 )  # fmt: skip

@@ -35,11 +35,16 @@ def run(job: Job) -> None:
     inputs, outputs = (torch.from_numpy(arrays[split][:RANKING_SAMPLES]) for arrays in (data.x, data.y))
     subject = build_subject(twin, head, model.score, x, y, unit, build_problem(twin, head, model.loss, inputs, outputs))
     measure_all(job, "robustness", subject, point.robustness, point.robustness.perturbations)
+    if point.compat:
+        from flow.robustness import _pylandscape
+
+        rng = job.rng(point.data.seed, point.compat)
+        job.metrics.update(_pylandscape.measure(subject, point.robustness, rng, lambda fraction, text: job.progress(1.0, text)))
 
 
 STAGE = Stage(
     "robustness", run, reads=("dataset", "qonnx", "head"),
-    measures=("*_gauss_*", "*_salt_*", "*_flip_*", *(f"*_{name}_*" for name in names("robustness"))),
-    config=("model", "network.size", "data.seed", "robustness"),
+    measures=("pylandscape_*", "*_gauss_*", "*_salt_*", "*_flip_*", *(f"*_{name}_*" for name in names("robustness"))),
+    config=("model", "network.size", "data.seed", "robustness", "compat"),
     packages=("torch", "numpy", "scipy", "onnx", "POT"), sources=sources, seconds=12,
 )  # fmt: skip

@@ -163,7 +163,7 @@ def test_landscape_metric(name, with_head, twin):
     module, x, y = load("landscape", name), *map(torch.from_numpy, samples(24, 2 if with_head else 3))
     problem = build_problem(twin, head() if with_head else None, lambda o, t: (o - t).square().mean(1), x, y)
     before = {k: v.clone() for k, v in problem.params.items()}
-    config = LandscapeConfig(samples=24, probes=4)
+    config = LandscapeConfig(samples=24, probes=4, surface_points=9, surface_planes=2)
     metrics = check_metrics(lambda rng, progress: module.measure(problem, config, rng, progress))
     assert all(k.startswith(name) or "trace" in k or "eigen" in k for k in metrics)
     assert all(torch.equal(before[k], v) for k, v in problem.params.items()), "the network is left as it was"

@@ -1,11 +1,14 @@
 """The stages that measure an exported network, on a model folder made on the spot."""
 
+from fnmatch import fnmatch
+
 import numpy as np
 import pytest
 import torch
 
 from flow.config import DesignPoint
 from flow.core.errors import InvalidInput, UnknownPlugin
+from flow.core.plugins import load, names
 from flow.core.stage import Job
 from flow.model import Dataset
 from flow.stages import landscape, robustness
@@ -29,7 +32,7 @@ SCORE = Score("mse", "MSE", "", "lower", lambda o, t: ((o - t) ** 2).mean(1).ast
 """
 
 
-def job_for(stage, tmp_path, head):
+def job_for(stage, tmp_path, head, metrics=None, compat=""):
     folder = tmp_path / ("with" if head else "without")
     folder.mkdir(exist_ok=True)
     (folder / "network.py").write_text(NETWORK.format(head="nn.Linear(2, 2)" if head else "None"))
@@ -42,7 +45,8 @@ def job_for(stage, tmp_path, head):
     state = {"weight": torch.eye(2), "bias": torch.zeros(2)} if head else {}
     torch.save(state, folder / "head.pt")
     point = DesignPoint.model_validate({
-        "model": str(folder), "landscape": {"samples": 12, "probes": 3},
+        "model": str(folder), "compat": compat,
+        "landscape": {"samples": 12, "probes": 3, "surface_points": 5, "surface_planes": 2} | ({"metrics": metrics} if metrics else {}),
         "robustness": {"samples": 12, "noise_draws": 2, "noise_percent": [10.0], "flips": [2], "trials": 3, "flip_samples": 6},
     })  # fmt: skip
     inputs = {"dataset": folder / "dataset.npz", "qonnx": folder / "m.onnx", "head": folder / "head.pt"}
@@ -54,24 +58,40 @@ def job_for(stage, tmp_path, head):
 @pytest.mark.parametrize("head", [True, False])
 @pytest.mark.parametrize("stage", [landscape.STAGE, robustness.STAGE], ids=lambda s: s.id)
 def test_stage_measures_what_it_declares(stage, head, tmp_path):
-    from fnmatch import fnmatch
-
     job, shown = job_for(stage, tmp_path, head)
     stage.run(job)
     assert all(any(fnmatch(name, pattern) for pattern in stage.measures) for name in job.metrics)
     assert shown == sorted(shown)
-    expected = {
+    some = {
         "landscape": {
-            "hessian_trace", "hessian_trace_chip", "top_eigenvalue", "top_eigenvalue_chip",
-            "gradient_norm_mean", "gradient_norm_p50", "gradient_norm_p95", "jacobian_norm", "jacobian_norm_chip",
-                *(f"sharpness_{case}_{steps}" for case in ("mean", "worst") for steps in ("0.5", "1", "2")),
+            "hessian_trace", "hessian_trace_chip", "top_eigenvalue", "top_eigenvalue_chip", "gradient_norm_mean", "jacobian_norm",
+            "sharpness_mean_0.5", "surface_rise", "gauss_newton_trace", "lipschitz", "cka_noise_10",
         },
-        "robustness": {"mse_gauss_10", "mse_salt_10", "mse_flip_2", "mse_flip_2_p95"},
+        "robustness": {"mse_gauss_10", "mse_salt_10", "mse_flip_2", "mse_flip_2_p95", "mse_ranked_flip_fkeras_2"},
     }  # fmt: skip
-    assert {name for name in job.metrics if "_layer_" not in name} == expected[stage.id]
+    assert some[stage.id] <= set(job.metrics)
+    assert not any(name.startswith("pylandscape") for name in job.metrics)
+    if stage.id == "landscape":
+        measuring = {name for name in names("landscape") if hasattr(load("landscape", name), "measure")}
+        assert measuring == {name for name in measuring if any(metric.startswith(name) for metric in job.metrics)}
+        with np.load(job.output("shapes")) as shapes:
+            assert {"surface_random_float", "surface_random_quantized", "top_eigenvalue_vectors"} <= set(shapes)
     again, _ = job_for(stage, tmp_path, head)
     stage.run(again)
     assert again.metrics == job.metrics
+
+
+@pytest.mark.parametrize("stage", [landscape.STAGE, robustness.STAGE], ids=lambda s: s.id)
+def test_compat_adds_figures_and_changes_none(stage, tmp_path):
+    job, _ = job_for(stage, tmp_path, head=False, metrics=["hessian_trace"], compat="pylandscape")
+    stage.run(job)
+    plain, _ = job_for(stage, tmp_path, head=False, metrics=["hessian_trace"])
+    stage.run(plain)
+    added = {name for name in job.metrics if name.startswith("pylandscape_")}
+    assert added
+    assert {name: metric for name, metric in job.metrics.items() if name not in added} == plain.metrics
+    assert all(job.metrics[name].direction == "none" for name in added), "they are no scores"
+    assert all(any(fnmatch(name, pattern) for pattern in stage.measures) for name in added)
 
 
 def test_sources_name_the_model_and_each_plugin(tmp_path):
@@ -79,7 +99,7 @@ def test_sources_name_the_model_and_each_plugin(tmp_path):
     files = landscape.sources(job.full_point)
     assert set(files) == {"model", *(f"landscape {name}" for name in job.full_point.landscape.metrics)}
     assert files["landscape hessian_trace"].name == "hessian_trace.py"
-    assert set(robustness.sources(job.full_point)) == {"model", "robustness bit_flip", "robustness gauss", "robustness salt_pepper"}
+    assert set(robustness.sources(job.full_point)) == {"model", *(f"robustness {name}" for name in names("robustness"))}
     with pytest.raises(UnknownPlugin, match="gauss"):
         plugin_files("robustness", ["gaus"])
 
