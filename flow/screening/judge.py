@@ -75,13 +75,13 @@ def _quality(known: Known, ours: Floats, base: Floats, rng: np.random.Generator)
         "spearman_ci": figures.widened(values[0], draws[:, 0], null[SCORED], correlation=True),
         "gain": _number(values[2]),
         "gain_ci": figures.widened(values[2], draws[:, 2], gains[KEPT]),
-        "recall": values[3],
+        "recall": float(values[3]),
         "recall_ci": recall_ci[0],
         "recall_random": figures.quarter(len(y)) / len(y),
         "baseline": {
             "spearman": _number(values[1]),
             "spearman_ci": figures.widened(values[1], draws[:, 1], null_base[SCORED], correlation=True),
-            "recall": values[4],
+            "recall": float(values[4]),
             "recall_ci": recall_ci[1],
         },
     }

@@ -71,13 +71,13 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _points(target: Mapping[str, Any], level: float) -> list[str]:
     points = target["points"]
     width = max(len(point["name"]) for point in points)
-    header = f"  {'':>4}  {'point, most robust first':<{max(width, 24)}}  {'predicted':>10}  {f'[{_percent(level)}]':^24}  {'measured':>10}"
+    header = f"  {'':>4}  {'point, most robust first':<{max(width, 24)}}  {'predicted':>10}  {f'[{_percent(level)}]':^24}  {'measured':>12}"
     lines = [header]
     for i, point in enumerate(points, 1):
         low, high, measured = point["low"], point["high"], point["measured"]
         ends = "no interval" if low is None or high is None else f"[{significant(low, 3)}, {significant(high, 3)}]"
-        value = "not run" if measured is None else significant(measured, 3)
-        lines.append(f"  {i:>4}  {point['name']:<{max(width, 24)}}  {significant(point['predicted'], 3):>10}  {ends:^24}  {value:>10}")
+        value = "not measured" if measured is None else significant(measured, 3)
+        lines.append(f"  {i:>4}  {point['name']:<{max(width, 24)}}  {significant(point['predicted'], 3):>10}  {ends:^24}  {value:>12}")
     return lines
 
 

@@ -68,7 +68,7 @@ def test_screen(study, hlscape, tmp_path):
     for words in (
         "the landscape adds to bit widths",
         "predict nothing by themselves: gradient_norm",
-        "not run",
+        "not measured",
         "screen.json",
         "4 of 40 epochs",
     ):
@@ -131,3 +131,8 @@ def test_chosen_metrics_and_targets(study, hlscape):
 
 def test_settings_of_a_study_are_checked():
     assert Study(name="s", point="p.toml").screen.budget == 0.1
+
+
+def test_help_has_an_example(hlscape):
+    done = hlscape("screen", "--help")
+    assert "hlscape screen models/econ_t/study.toml -j 2" in done.out
