@@ -148,7 +148,39 @@ def wide(folder):
     return twin, made(lambda: nn.Linear(3, 2)), squared, uniform(6, low=-3, high=3), uniform(2, seed=7)
 
 
+class Strange(nn.Module):
+    """Numbers made of parameters alone, products of two numbers that both change with the sample, and layers that are rare."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 8), nn.Linear(8, 4)
+        self.gain, self.table = nn.Parameter(torch.rand(4)), nn.Parameter(torch.rand(4, 4))
+        self.norm, self.mix = nn.BatchNorm2d(2, affine=False), nn.Conv2d(2, 2, 1, bias=False)
+
+    def forward(self, x):
+        wide = functional.hardtanh(self.first(x)).reshape(-1, 2, 2, 2)
+        wide = functional.avg_pool2d(functional.pad(self.mix(self.norm(wide)), (1, 1, 1, 1)), 2, stride=1, padding=0)
+        y = self.second(functional.elu(wide[:, :, 1:, 1:]).flatten(1) + self.first(x))
+        other = functional.softmax(y, dim=1) * self.gain.exp().square()
+        y = (y.unsqueeze(1) @ (self.table * self.table).unsqueeze(0).expand(len(x), 4, 4)).squeeze(1)
+        return torch.cat([y, torch.bmm(other.unsqueeze(2), y.unsqueeze(1)).mean(2)], dim=1)
+
+
+def strange(folder):
+    twin = load_twin(write_mlp(folder / "m.onnx", (4, 5, 3)))
+
+    def loss(output, target):
+        both = torch.cat([output, target], dim=1)
+        far = torch.where(both > 0.5, both.pow(3), both.abs().sqrt()) / (1 + target.sum(1, keepdim=True))
+        near = torch.minimum(both, both.flip(1)).amin(1) - (both == 0).float().sum(1) + both.exp().log().sum(1)
+        inner = functional.huber_loss(output, target, reduction="none").matmul(torch.linspace(0, 1, 8))
+        return far.sum(1) + 0.1 * near + inner + (2 - output).reciprocal().clamp(max=3).clamp(min=-1).mean(1) + both @ torch.ones(16)
+
+    return twin, made(Strange), loss, uniform(4), uniform(8, seed=1)
+
+
 CASES = {
+    "strange": strange,
     "mlp": mlp, "curved head": curved_head, "image": brevitas_with_image, "toy": toy_network, "windows": windows,
     "curved chip": curved_chip, "wide": wide,
     "econ_t": model_case("econ_t", (1, 8, 8), None),

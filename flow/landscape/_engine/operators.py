@@ -138,6 +138,8 @@ def _two(call: Call) -> Ids:
 
 def _add(call: Call) -> Ids:
     alpha = float(call.args.get("alpha") or 0)
+    if call.name == "rsub":
+        return call.map(f"b - {literal(alpha)} * a", call.args["self"], call.args["other"])
     sign = "+" if call.name == "add" else "-"
     code = f"a {sign} b" if alpha == 1 else f"a {sign} {literal(alpha)} * b"
     return call.map(code, call.args["self"], call.args["other"])
@@ -367,7 +369,7 @@ def _errors(call: Call) -> Ids:
 HANDLERS: dict[str, Callable[[Call], Any]] = {
     **dict.fromkeys(MOVES, _move),
     **dict.fromkeys(UNARY, _one), **dict.fromkeys(BINARY, _two),
-    **dict.fromkeys(("add", "sub"), _add), "div": _div, "pow": _pow, "leaky_relu": _leaky, "elu": _elu, "softplus": _softplus,
+    **dict.fromkeys(("add", "sub", "rsub"), _add), "div": _div, "pow": _pow, "leaky_relu": _leaky, "elu": _elu, "softplus": _softplus,
     **dict.fromkeys(("clamp", "clamp_min", "clamp_max", "hardtanh"), _clamp), "where": _where, "_to_copy": _copy,
     **dict.fromkeys(("mm", "bmm", "mv", "dot"), _mm), "addmm": _addmm, "convolution": _convolution,
     **dict.fromkeys(("sum", "mean"), _sum), **dict.fromkeys(("amax", "amin"), _amax),
