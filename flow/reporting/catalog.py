@@ -10,7 +10,7 @@ from flow.core.metric import Direction, Metric
 from flow.core.plugins import names
 from flow.reporting.result import PointResult
 
-Group = Literal["hardware", "task", "robustness", "landscape", "import", "facts", "gate"]
+Group = Literal["hardware", "task", "robustness", "landscape", "compat", "import", "facts", "gate"]
 COSTS = ("lut", "latency_ns")
 HARDWARE = (
     "lut", "lut6_packed", "ff", "dsp", "carry", "carry8", "bram", "uram",
@@ -18,6 +18,8 @@ HARDWARE = (
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 """Words in the ids of landscape scores; the others begin with the name of a plug-in of `flow.landscape`."""
+STARTS: dict[str, Group] = {"gate_": "gate", "approximation_": "import", "pylandscape_": "compat"}
+"""What ids begin with; what the released code of Baldi et al. would give is never ranked or correlated."""
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
 LEVEL = re.compile(r"\d+(?:\.\d+)?")
 KNOWN_KINDS = ("gauss", "salt", "flip")
@@ -75,10 +77,9 @@ def _readings(name: str) -> list[tuple[Perturbed, bool]]:
 
 def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
     """Tell what a metric is about, from its id first and its provenance class second."""
-    if name.startswith("gate_"):
-        return "gate"
-    if name.startswith("approximation_"):
-        return "import"
+    for start, group in STARTS.items():
+        if name.startswith(start):
+            return group
     if name in HARDWARE or name.endswith("_percent") or (name in metrics and metrics[name].kind != "measured"):
         return "hardware"
     if perturbed(name, metrics) is not None:

@@ -17,6 +17,7 @@ SECTIONS: tuple[tuple[Group, str, str], ...] = (
     ("task", "Task score", ""),
     ("robustness", "Degradation under a perturbation", "of clean"),
     ("landscape", "Loss landscape", ""),
+    ("compat", "As the released code, to compare", ""),
     ("import", "Approximation of an imported network", ""),
     ("facts", "Data and training", ""),
 )

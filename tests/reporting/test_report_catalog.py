@@ -37,7 +37,8 @@ def test_ids_under_perturbation_are_taken_apart(name, expected):
         ("lut", "hardware"), ("latency_cycles", "hardware"), ("lut_percent", "hardware"), ("clb", "hardware"), ("emd", "task"),
         ("emd_trivial", "task"), ("emd_gauss_5", "robustness"), ("hessian_trace_chip", "landscape"), ("gradient_norm_p95", "landscape"),
         ("gate_csim_mismatches", "gate"), ("samples_test", "facts"), ("validation_loss", "facts"),
-        ("emd_float", "task"), ("zero_weights", "facts"), ("approximation_max", "import"),
+        ("emd_float", "task"), ("pylandscape_hutchinson_sum", "compat"), ("pylandscape_flips_n20_change", "compat"),
+        ("zero_weights", "facts"), ("approximation_max", "import"),
     ],
 )  # fmt: skip
 def test_groups(name, group):
@@ -176,3 +177,11 @@ def test_of_ranked_flips_only_the_middle_number_is_plotted():
     metrics = {name: Metric(1.0, direction="lower") for name in ("emd", "emd_gauss_5", *ids)}
     main, other = catalog.plotted_scores([PointResult("p", "ok", metrics=metrics)])
     assert main == ["emd", "emd_gauss_5"] and other == ["emd_ranked_flip_fkeras_5"]
+
+
+def test_figures_of_the_released_code_are_neither_plotted_nor_correlated():
+    metrics = {name: Metric(1.0, direction="lower") for name in ("emd", "emd_gauss_5", "hessian_trace")}
+    metrics |= {"pylandscape_jacobian": Metric(1.0), "pylandscape_flips_n5_integers": Metric(1.0)}
+    result = PointResult("p", "ok", metrics=metrics)
+    assert catalog.landscape_scores([result]) == ["hessian_trace"] and catalog.task_score([result]) == "emd"
+    assert list(catalog.levels([result])) == ["gauss"] and catalog.plotted_scores([result]) == (["emd", "emd_gauss_5", "hessian_trace"], [])
