@@ -238,6 +238,7 @@ def test_screening_is_judged_by_rank_correlation_gain_and_cost():
     assert judged([], 11, screen(gain=(0.1, -0.3, 0.5))).verdict == "undecided"
     costly_one = judged([], 11, screen(cost=0.3))
     assert costly_one.verdict == "undecided" and "more than 10 %" in costly_one.words
+    assert judged([], 11, screen(rho=(-0.8, -0.9, -0.5), cost=0.3)).verdict == "does not hold", "whatever it costs"
     nothing = screen()
     nothing["targets"]["emd_gauss_20"] |= {"spearman": None, "spearman_ci": None, "gain": None, "gain_ci": None}
     assert judged([], 11, nothing).verdict == "not judged"

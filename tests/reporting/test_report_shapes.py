@@ -18,7 +18,7 @@ from flow.reporting.report import write_report
 from flow.reporting.result import PointResult
 from flow.reporting.screening import screening
 from flow.reporting.shapes import Graph, Plane, draw, load, representatives
-from flow.results import point_result
+from flow.results import point_result, publish_report
 
 SIZE = 21
 
@@ -230,3 +230,13 @@ def test_results_know_what_their_stages_left_to_be_drawn(tmp_path):
     result = point_result(DesignPoint(model="econ_t"), state, Store(tmp_path / "store"), "hlscape run")
     assert result.shapes == (file,) and "shapes" not in result.to_json()
     assert published([result])[0][0].shapes == (file,)
+
+
+@pytest.mark.usefixtures("no_png")
+def test_a_report_is_made_anew_when_a_screening_comes_or_goes(tmp_path):
+    results, folder, store = [point(bits) for bits in (3, 4)], tmp_path / "r", Store(tmp_path / "store")
+    assert 'id="screening"' not in publish_report(store, folder, "s", "c", results).read_text()
+    (folder / "screen.json").write_text(json.dumps(screen(results)))
+    assert 'id="screening"' in publish_report(store, folder, "s", "c", results).read_text()
+    (folder / "screen.json").unlink()
+    assert 'id="screening"' not in publish_report(store, folder, "s", "c", results).read_text()

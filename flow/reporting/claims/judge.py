@@ -67,7 +67,7 @@ class Judgement:
         needs: ``all`` deciding effects must hold, or ``any``.
         words: facts beside the effects, then the reason of the verdict.
         verdict: of the claim.
-        open: what the study can never decide, whatever its numbers are; empty: nothing.
+        open: why the claim cannot hold on this study, whatever its numbers are; empty: it can.
     """
 
     id: str
@@ -134,10 +134,8 @@ def _combine(claim: Judgement) -> tuple[Verdict, str]:
     """Return the verdict of a claim by its intervals, and the reason in words."""
     known = [part for part in claim.parts if part.decides and part.effect is not None]
     missing = "; ".join(dict.fromkeys(part.note for part in claim.parts if part.decides and part.effect is None))
-    if claim.open and any(part.effect for part in claim.parts):
-        return "undecided", claim.open
     if not known:
-        return "not judged", missing
+        return ("undecided", claim.open) if claim.open and claim.shown else ("not judged", missing)
     decisive: Verdict = "does not hold" if claim.needs == "all" else "holds"
     mine = [part for part in known if part.verdict == decisive]
     if mine:
@@ -145,6 +143,8 @@ def _combine(claim: Judgement) -> tuple[Verdict, str]:
     if missing:
         return "undecided", f"not all of it could be checked: {missing}"
     verdicts = {part.verdict for part in known}
+    if verdicts == {"holds"} and claim.open:
+        return "undecided", claim.open
     if len(verdicts) == 1 and "undecided" not in verdicts:
         return verdicts.pop(), ""
     return "undecided", _because([part for part in known if part.verdict == "undecided"])
@@ -158,7 +158,7 @@ def judge(claims: Sequence[Judgement]) -> list[Judgement]:
     """Fill in the verdicts of all claims together."""
     judged = [replace(claim, parts=[_judge_part(part) for part in claim.parts]) for claim in claims]
     found = [_combine(claim) for claim in judged]
-    tested = [k for k, (verdict, _) in enumerate(found) if verdict != "not judged" and not judged[k].open]
+    tested = [k for k, claim in enumerate(judged) if any(part.decides and part.effect for part in claim.parts)]
     strengths = [_strength(judged[k], found[k][0]) if found[k][0] != "undecided" else 1.0 for k in tested]
     stands = dict(zip(tested, holm(strengths), strict=True))
     done = []
