@@ -83,11 +83,11 @@ def with_engine(problem: Problem) -> tuple[Problem, str]:
         make = importlib.import_module("flow.landscape._engine").try_engine
     except (ImportError, AttributeError):
         return problem, TWIN
-    folder = Path(tempfile.mkdtemp(prefix="hlscape-bench-"))
-    try:
-        engine, reason = make(problem.twin, problem.head, problem.loss_function, problem.x, problem.y, folder)
-    except FlowError as error:
-        engine, reason = None, str(error).splitlines()[0]
+    with tempfile.TemporaryDirectory(prefix="hlscape-bench-") as folder:  # loaded code needs no file
+        try:
+            engine, reason = make(problem.twin, problem.head, problem.loss_function, problem.x, problem.y, Path(folder))
+        except FlowError as error:
+            engine, reason = None, str(error).splitlines()[0]
     return (problem, f"{TWIN}: {reason}") if engine is None else (replace(problem, engine=engine), COMPILED)
 
 
