@@ -171,10 +171,12 @@ def _table(ranked: list[PointResult], pairs: list[Pair], rows: Sequence[str], co
     found: dict[str, Metric] = {}
     for point in ranked:
         found = {**point.metrics, **found}
+    task = task_score(ranked)
+    known = f"{title(task, found[task])} degradation, " if task else ""
     keep_rows, keep_columns = {pair.landscape for pair in pairs}, {pair.worse for pair in pairs}
     return Table(
         [(row, title(row, found[row])) for row in rows if row in keep_rows],
-        [(column, title(column, found[column])) for column in columns if column in keep_columns],
+        [(name, title(name, found[name]).removeprefix(known)) for name in columns if name in keep_columns],
         {(pair.landscape, pair.worse): pair for pair in pairs},
     )
 
