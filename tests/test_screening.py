@@ -132,7 +132,7 @@ def _correlation(data, rng):
     ranks = LeftOut(Samples(data.base, data.scores, columns, data.groups)).standings()
     found = figures.spearman(ranks, columns)
     draws = figures.bootstrap(lambda rows: figures.spearman(ranks[rows, :1], columns[rows, :1]), data.groups, rng)
-    return found[0], figures.widened(found[0], draws[:, 0], found[1:], correlation=True)
+    return found[0], figures.widened(found[0], figures.percentiles(draws)[0], found[1:], correlation=True)
 
 
 def test_noise_is_not_predicted_and_signal_is(monkeypatch):
@@ -164,6 +164,22 @@ def test_few_configurations_have_no_interval_of_a_high_level():
     data = samples(np.random.default_rng(0), 1.0, groups_of(8, 2), 2)
     assert np.isinf(LeftOut(data).intervals(data.base[:1], data.scores[:1], level=0.9)).all()
     assert np.isfinite(LeftOut(data).intervals(data.base[:1], data.scores[:1])).all()
+
+
+def test_an_interval_excludes_zero_only_if_shuffles_hardly_reach_it():
+    null = np.linspace(-0.6, 0.6, 2001)  # 5 % are beyond 0.57
+    for value, excluded in ((0.56, False), (0.58, True), (-0.56, False), (-0.58, True)):
+        for correlation in (False, True):
+            low, high = figures.widened(value, (value - 0.01, value + 0.01), null, correlation)
+            assert (low > 0 or high < 0) == excluded
+    assert figures.widened(0.9, (-0.5, 0.99), null) == (-0.5, pytest.approx(1.47))
+    assert figures.widened(np.nan, None, null) is None
+
+
+def test_partial_interval_is_never_narrower_than_that_of_fisher():
+    assert figures.partial_interval(0.5, (0.49, 0.51), 28) == pytest.approx(np.tanh(np.arctanh(0.5) + np.array([-1, 1]) * 1.959964 / 5))
+    assert figures.partial_interval(0.5, (-0.9, 0.95), 28) == (-0.9, 0.95)
+    assert figures.partial_interval(0.5, (0.4, 0.6), 3) is None
 
 
 def test_partial_correlation_of_noise_covers_zero(monkeypatch):

@@ -21,7 +21,8 @@ A target is::
 
     title, unit             words for an axis
     measured                how many ranked points have been measured
-    spearman, spearman_ci   rank correlation of predicted with measured; 95 %, bootstrap over configurations
+    spearman, spearman_ci   rank correlation of predicted with measured; 95 %, bootstrap over configurations, widened by what regressions
+                            on targets that are shuffled among the configurations reach
     recall, recall_ci       share of the most robust quarter that is in the predicted quarter
     recall_random           what random choice gives
     rmse                    root mean square error of the predictions, in `unit`

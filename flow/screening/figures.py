@@ -87,24 +87,42 @@ def percentiles(draws: Floats) -> list[Interval | None]:
     return [None if e is None else (float(e[0]), float(e[1])) for e in ends]
 
 
-def widened(value: float, *spreads: Floats, correlation: bool = False) -> Interval | None:
-    """Return a 95 % normal interval with the largest of several standard deviations.
+def widened(value: float, ci: Interval | None, null: Floats, correlation: bool = False) -> Interval | None:
+    """Widen a bootstrap interval until it excludes 0 only if shuffles of the targets reach as much in less than 5 %.
 
     The bootstrap alone is too narrow for the figures of predictions: it does not know that regressions on other points would have
-    predicted otherwise. Shuffled targets, predicted by regressions on shuffled targets, do.
+    predicted otherwise. Regressions on shuffled targets do. Where the figure is not 0, the same width is laid around it.
 
     Args:
         value: the figure; None is returned for NaN.
-        spreads: the figure for resamples, and for shuffles, (k,) each; NaN is left out.
-        correlation: take both to Fisher's z first, which has the same spread around any value.
+        ci: of the bootstrap.
+        null: the figure for shuffles, (k,); NaN counts as 0.
+        correlation: lay the width around Fisher's z, whose spread hardly depends on the value.
     """
     if not np.isfinite(value):
         return None
-    to, back = (np.arctanh, np.tanh) if correlation else (np.asarray, np.asarray)
-    inside = [to(np.clip(s[np.isfinite(s)], -0.999, 0.999)) if correlation else s[np.isfinite(s)] for s in spreads]
-    half = norm.ppf(0.5 + LEVEL / 2) * max((s.std() for s in inside if len(s) > 1), default=np.inf)
-    middle = to(np.clip(value, -0.999, 0.999)) if correlation else value
-    return float(back(middle - half)), float(back(middle + half))
+    reach = float(np.quantile(np.abs(np.nan_to_num(null)), LEVEL))
+    if correlation:
+        middle, half = np.arctanh(np.clip([value, reach], -0.999, 0.999))
+        ends = float(np.tanh(middle - half)), float(np.tanh(middle + half))
+    else:
+        ends = value - reach, value + reach
+    return (min(ends[0], ci[0]), max(ends[1], ci[1])) if ci else ends
+
+
+def partial_interval(value: float, ci: Interval | None, freedom: int) -> Interval | None:
+    """Widen the bootstrap interval of a partial correlation to that of Fisher's z, if that is wider: with few points it is.
+
+    Args:
+        value: the correlation; None is returned for NaN.
+        ci: of the bootstrap.
+        freedom: points less what was regressed out, not counting the mean.
+    """
+    if not np.isfinite(value) or freedom <= 3:
+        return None
+    middle, half = np.arctanh(np.clip(value, -0.999, 0.999)), norm.ppf(0.5 + LEVEL / 2) / (freedom - 3) ** 0.5
+    ends = float(np.tanh(middle - half)), float(np.tanh(middle + half))
+    return (min(ends[0], ci[0]), max(ends[1], ci[1])) if ci else ends
 
 
 def shuffles(groups: Groups, rng: np.random.Generator, count: int = SHUFFLES) -> Rows:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from flow.core.metric import Metric
 from flow.screening import figures
@@ -68,21 +69,21 @@ def _quality(known: Known, ours: Floats, base: Floats, rng: np.random.Generator)
     values, draws = compute(np.arange(len(y))), figures.bootstrap(compute, groups, rng)
     null, null_base = figures.spearman(ours, y), figures.spearman(base, y)
     gains = np.asarray(_gain(null, null_base))
-    recall_ci = figures.percentiles(draws[:, 3:])
+    intervals = figures.percentiles(draws)
     return {
         "measured": len(y),
         "spearman": _number(values[0]),
-        "spearman_ci": figures.widened(values[0], draws[:, 0], null[SCORED], correlation=True),
+        "spearman_ci": figures.widened(values[0], intervals[0], null[SCORED], correlation=True),
         "gain": _number(values[2]),
-        "gain_ci": figures.widened(values[2], draws[:, 2], gains[KEPT]),
+        "gain_ci": figures.widened(values[2], intervals[2], gains[KEPT]),
         "recall": float(values[3]),
-        "recall_ci": recall_ci[0],
+        "recall_ci": intervals[3],
         "recall_random": figures.quarter(len(y)) / len(y),
         "baseline": {
             "spearman": _number(values[1]),
-            "spearman_ci": figures.widened(values[1], draws[:, 1], null_base[SCORED], correlation=True),
+            "spearman_ci": figures.widened(values[1], intervals[1], null_base[SCORED], correlation=True),
             "recall": float(values[4]),
-            "recall_ci": recall_ci[1],
+            "recall_ci": intervals[4],
         },
     }
 
@@ -97,13 +98,15 @@ def _metrics(features: Features, known: Known, rng: np.random.Generator) -> list
 
     values, intervals = compute(every), figures.percentiles(figures.bootstrap(compute, samples.groups, rng))
     plain = figures.spearman(samples.scores, y[:, None])
+    centred = rankdata(samples.base, axis=0) - (len(y) + 1) / 2
+    freedom = len(y) - int(np.linalg.matrix_rank(centred))
     order = np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")
     return [
         {
             "id": features.score_ids[i],
             "title": features.titles[features.score_ids[i]],
             "partial": _number(values[i]),
-            "ci": intervals[i] if math.isfinite(values[i]) else None,
+            "ci": figures.partial_interval(values[i], intervals[i], freedom),
             "plain": _number(plain[i]),
         }
         for i in order

@@ -48,6 +48,7 @@ def test_screen(study, hlscape, tmp_path):
     document = json.loads((tmp_path / "reports" / "toy" / "screen.json").read_text())
     assert (document["points"], document["configurations"], document["failed"]) == (20, 10, {})
     assert document["cost"]["epochs"] == {"short": 4, "full": 40, "share": pytest.approx(0.1)}
+    assert document["cost"]["with_landscape_share"] is not None
     assert list(document["targets"]) == ["emd_gauss_10"]
     target = document["targets"]["emd_gauss_10"]
     assert target["measured"] == 19
