@@ -166,8 +166,8 @@ def _seeds(matrices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chain_traces(problem: Problem, split: Split, layers: Layers, tick: Callable[[float], None]) -> dict[str, Tensor]:
     """Return the traces by `flow.landscape._trace_backward`, in pieces of samples that stay in the cache."""
-    rows: dict[str, list[Tensor]] = {name: [] for name in problem.params}
     many = len(problem.x)
+    traces = {name: torch.zeros(many, dtype=torch.float64) for name in problem.params}
     for outer in replace(problem, memory=min(problem.memory, CURVATURE_BYTES)).chunks(many, 48 * split.width**2):
         x, y = problem.x[outer], problem.y[outer]
         inputs = [x.flatten(1).T.contiguous().to(problem.twin.dtype)]
@@ -176,13 +176,15 @@ def _chain_traces(problem: Problem, split: Split, layers: Layers, tick: Callable
         inputs = [v.T.contiguous() for v in inputs]
         curvatures = _curvatures(split, inputs[-1], y)
         live = curvatures.abs().amax((0, 1)).nonzero()[:, 0]  # values that the loss does not bend in need no way back
+        if not len(live):
+            continue
         seeds, matrices = torch.eye(split.width)[None, :, live], curvatures[:, live][:, :, live]
         little = replace(problem, memory=min(problem.memory, WORKING_BYTES))
         for part in little.chunks(len(x), bytes_each(layers, len(live))):
             for name, values in piece_traces(layers, [v[part] for v in inputs], seeds, matrices[part]).items():
-                rows[name].append(values)
+                traces[name][outer][part] = values
             tick((outer.start + part.stop) / many)
-    return {name: torch.cat(row) if row else torch.zeros(many, dtype=torch.float64) for name, row in rows.items()}
+    return traces
 
 
 def general_traces(problem: Problem, split: Split, tick: Callable[[float], None] = lambda f: None) -> dict[str, Tensor]:

@@ -178,3 +178,21 @@ def test_errors_bound_the_distance_to_an_eigenvalue():
     assert np.abs(pairs.values - exact[:2]).max() <= 0.02 * exact[0]
     assert errors(np.array([3.0]), np.array([0.5]))[0] == 0.5
     assert errors(np.array([3.0, 1.0]), np.array([0.1, 0.0]))[0] == pytest.approx(0.01 / 2)
+
+
+def test_samples_whose_loss_is_not_bent_have_no_trace(tmp_path):
+    """A loss that is linear in the output; and one that is for some samples only, in pieces of one sample."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        problem = autoencoder(tmp_path)
+    head = problem.head[:-1]  # without the sigmoid
+    linear = build_problem(problem.twin, head, lambda o, t: (o * t).sum(1), problem.x, problem.y)
+    assert all(not trace.any() for trace in sample_traces(linear, multilinear_split(linear)).values())
+    half = problem.y * (torch.arange(len(problem.y)) % 2)[:, None]
+    mixed = build_problem(problem.twin, head, lambda o, t: (o.square() * t).sum(1), problem.x, half)
+    whole = sample_traces(mixed, multilinear_split(mixed))
+    pieces = sample_traces(replace(mixed, memory=1000), multilinear_split(mixed))
+    for name, trace in pieces.items():
+        assert not trace[::2].any()
+        assert torch.allclose(trace, whole[name], rtol=1e-5)
+    assert sum(float(trace.sum()) for trace in pieces.values()) > 0
