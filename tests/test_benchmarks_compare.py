@@ -178,7 +178,8 @@ def test_a_topic_that_cannot_run_leaves_the_others_alone(monkeypatch, capsys, tm
 
 
 @pytest.mark.slow
-def test_every_contest_on_little_data(tmp_path, capsys):
+def test_every_contest_on_little_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("HLSCAPE_STORE", str(tmp_path / "store"))
     before = BENCH.read_bytes() if BENCH.is_file() else None
     path = tmp_path / "bench.json"
     main(["surface", "faults", "inference", "cka", "emd", "hessian", "--quick", "--out", str(path)])
