@@ -6,9 +6,10 @@ from scipy import stats
 
 from flow.config import DesignPoint, LandscapeConfig, NetworkConfig, ScreenConfig, TrainConfig
 from flow.core.errors import ConfigError
+from flow.core.state import Failure, Result, State
 from flow.screening import figures
 from flow.screening.regression import PENALTIES, LeftOut, Samples, Scaling, fit, left_out_errors
-from flow.screening.twins import check_metrics, configuration, short_epochs, short_twin
+from flow.screening.twins import Candidate, check_metrics, configuration, cost, short_epochs, short_twin
 
 
 def groups_of(configurations=10, seeds=3):
@@ -229,3 +230,22 @@ def test_unknown_metrics_are_refused_early():
 def test_imported_networks_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="trained already"):
         short_twin(DesignPoint(onnx="f.onnx", data={"path": "d.npz"}), ScreenConfig())
+
+
+def timed(key, **seconds):
+    return State({stage: Result(stage, f"{stage} {key if stage != 'pretrain' else ''}", "ok", seconds=s) for stage, s in seconds.items()})
+
+
+def test_cost_counts_shared_results_once_and_points_that_had_both():
+    point = DesignPoint(model="toy")
+    candidates = [
+        Candidate(point, timed("a", pretrain=1.0, train=2.0, landscape=5.0), timed("b", pretrain=10.0, train=20.0, robustness=30.0)),
+        Candidate(point, timed("c", pretrain=1.0, train=2.0, landscape=5.0), timed("d", pretrain=10.0, train=20.0, robustness=30.0)),
+        Candidate(point, timed("e", pretrain=1.0, train=99.0, landscape=5.0), None),
+        Candidate(point, Failure("", "", "no"), timed("f", pretrain=10.0, train=99.0, robustness=30.0)),
+    ]
+    found = cost(candidates, ScreenConfig())
+    assert found["training_share"] == pytest.approx((1 + 2 + 2) / (10 + 20 + 20)), "they start from the same float network"
+    assert found["screening_share"] == pytest.approx(15 / 110)
+    assert found["with_landscape_share"] is None, "no full training has a landscape"
+    assert found["epochs"] == {"short": 3, "full": 30, "share": pytest.approx(0.1)}

@@ -12,7 +12,8 @@ chosen. The baseline is the same regression on the bit widths and the task score
     study, level            name; level of the prediction intervals (0.8)
     points, configurations  how many of them have features and are ranked
     cost                    epochs: of the short and the full training, and their share; training_share: seconds of pretrain and train,
-                            short over full, None if none is known; with_landscape_share: the same with the stage landscape on both sides
+                            short over full, None if none is known; with_landscape_share: the same with the stage landscape on both sides;
+                            screening_share: short training with landscape over full training with robustness, which it stands for
     dropped                 ids of landscape scores that some short training lacks, so that they were left out
     failed                  {point: why it could not be ranked}
     targets                 {id: target}

@@ -97,7 +97,8 @@ def table(document: Mapping[str, Any]) -> str:
     lines = [
         f"{document['study']}: {document['points']} points in {document['configurations']} configurations (everything but the seed)",
         f"Short training: {epochs['short']} of {epochs['full']} epochs ({_share(epochs['share'])}).",
-        f"Measured time: {_share(cost['training_share'])} of the training, {_share(cost['with_landscape_share'])} with the landscape.",
+        f"Measured time: {_share(cost['training_share'])} of the full training; "
+        f"with the landscape {_share(cost['screening_share'])} of training and robustness.",
     ]
     for name, why in document["failed"].items():
         lines += wrap(f"not ranked: {name}: {why}", WIDTH, subsequent_indent="  ")

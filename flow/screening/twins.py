@@ -143,10 +143,13 @@ def cost(candidates: Sequence[Candidate], screen: ScreenConfig) -> Mapping[str, 
     """Compare what short and full trainings cost, over the points that had both; see `flow.screening`."""
     epochs = [(sum(short_epochs(c.point, screen.budget)), c.point.train.pretrain_epochs + c.point.train.epochs) for c in candidates]
     both = [(c.short, c.full) for c in candidates if isinstance(c.short, State) and c.full is not None]
+    scored = (*TRAINING, "landscape")
+    kinds = {"training_share": (TRAINING, TRAINING), "with_landscape_share": (scored, scored)}
+    kinds["screening_share"] = (scored, (*TRAINING, "robustness"))
     shares: dict[str, float | None] = {}
-    for name, stages in (("training_share", TRAINING), ("with_landscape_share", (*TRAINING, "landscape"))):
-        measured = [(short, full) for short, full in both if all(stage in full.results for stage in stages)]
-        short, full = (_seconds(states, stages) for states in zip(*measured, strict=True)) if measured else (0.0, 0.0)
+    for name, (cheap, dear) in kinds.items():
+        measured = [(short, full) for short, full in both if all(stage in full.results for stage in dear)]
+        short, full = (_seconds([pair[i] for pair in measured], stages) for i, stages in enumerate((cheap, dear)))
         shares[name] = short / full if full > 0 else None
     short_total, full_total = (sum(column) for column in zip(*epochs, strict=True))
     return {"epochs": {"short": epochs[0][0], "full": epochs[0][1], "share": short_total / full_total}, **shares}
