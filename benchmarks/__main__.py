@@ -32,8 +32,9 @@ def store(path: Path, topic: str, entries: Mapping[str, Mapping[str, Any]]) -> N
     """Put the entries of a topic into a file in the place of those it had; those of other topics stay. Four digits are enough."""
     known = json.loads(path.read_text()) if path.is_file() else {}
     kept = {name: entry for name, entry in known.items() if entry.get("topic") != topic}
-    for name, entry in entries.items():
-        kept[name] = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in entry.items()} | {"topic": topic}
+    kept |= {name: {**entry, "topic": topic} for name, entry in entries.items()}
+    for name, entry in kept.items():
+        kept[name] = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in entry.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dict(sorted(kept.items())), indent=1, ensure_ascii=False) + "\n")
 
