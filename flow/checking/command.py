@@ -50,7 +50,7 @@ def checklist(lines: Sequence[Line]) -> list[str]:
     for line in lines:
         head = f"{line.status:<14}{line.rule.severity:<8}{line.name:<{width}}  {_value(line):<26}  {_limit(line)}"
         text.append(head.rstrip())
-        words = f"{line.note}. {line.rule.why}" if line.note else line.rule.why
+        words = f"{line.note} ({line.rule.why})" if line.note else line.rule.why
         text += wrap(words, WIDTH, initial_indent=" " * 22, subsequent_indent=" " * 22)
     return text
 
@@ -64,7 +64,10 @@ def verdict(lines: Sequence[Line], state: State) -> list[str]:
     text = []
     for status, words in (
         ("FAIL", "failed"),
-        ("UNCLEAR", "the limit is inside of the interval; measure more: --set robustness.samples=..., .trials=..., .noise_draws=..."),
+        (
+            "UNCLEAR",
+            "the limit is inside of the interval; measure more: more data, or --set robustness.trials=..., .noise_draws=..., .samples=...",
+        ),
         ("NOT MEASURED", "not measured; a rule that must pass cannot be left open"),
     ):
         if names := [line.name for line in must if line.status == status]:

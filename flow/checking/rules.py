@@ -156,7 +156,7 @@ def judge(metric: Metric, limit: float, upper: bool) -> Status:
 
 def _missing(rule: Rule, metrics: Mapping[str, Metric]) -> str:
     hint = suggest(rule.metric, sorted(metrics))
-    return f"no metric fits '{rule.metric}'.{hint}" if metrics else "nothing was measured, because an earlier stage failed"
+    return f"no metric fits '{rule.metric}'.{hint}" if metrics else "nothing was measured, because an earlier stage failed."
 
 
 def apply(rules: Sequence[Rule], metrics: Mapping[str, Metric]) -> list[Line]:
@@ -169,7 +169,7 @@ def apply(rules: Sequence[Rule], metrics: Mapping[str, Metric]) -> list[Line]:
         for name in sorted(names):
             scale, factor = reference(rule, name, metrics), rule.min if rule.max is None else rule.max
             if scale is None or factor is None:
-                note = f"the limit is relative to {rule.of}, which was not measured"
+                note = f"the limit is relative to {rule.of}, which was not measured."
                 lines.append(Line(rule, "NOT MEASURED", name, metrics[name], note=note))
             else:
                 limit = factor * scale

@@ -100,8 +100,9 @@ def table(document: Mapping[str, Any]) -> str:
         f"Measured time: {_share(cost['training_share'])} of the full training; "
         f"with the landscape {_share(cost['screening_share'])} of training and robustness.",
     ]
-    for name, why in document["failed"].items():
-        lines += wrap(f"not ranked: {name}: {why}", WIDTH, subsequent_indent="  ")
+    if failed := document["failed"]:
+        words = f"Not ranked, because the short training failed: {listing(failed)}. The first said: {next(iter(failed.values()))}"
+        lines += wrap(words, WIDTH, subsequent_indent="  ")
     if document["dropped"]:
         lines += wrap(f"left out, because some short training lacks them: {listing(document['dropped'])}", WIDTH, subsequent_indent="  ")
     for name, target in document["targets"].items():

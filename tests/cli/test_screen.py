@@ -30,9 +30,9 @@ def study(tmp_path, monkeypatch, hlscape):
     (tmp_path / "point.toml").write_text(POINT)
     (tmp_path / "study.toml").write_text(STUDY)
 
-    def run(extra="", point=POINT, leave=1):
+    def run(extra="", point=POINT, leave=1, text=STUDY):
         (tmp_path / "point.toml").write_text(point)
-        (tmp_path / "study.toml").write_text(STUDY + extra)
+        (tmp_path / "study.toml").write_text(text + extra)
         _, points = load_study(tmp_path / "study.toml")
         work = [(order(screening_toy.STAGES), p) for p in points[: len(points) - leave]]
         list(run_many(work, Store(tmp_path / "store"), 1, lambda event: None))
@@ -95,13 +95,21 @@ def test_it_says_plainly_that_nothing_is_predicted(study, hlscape):
 
 
 def test_short_training_that_fails_is_named(study, hlscape):
-    axes = STUDY.replace("[4, 6]", "[4, 6, 8]").removeprefix(STUDY.partition("[axes]")[0])
-    path = study(point=POINT.replace("epochs = 20\n", "epochs = 20\nbatch = 1\n", 1))
-    path.write_text(path.read_text().partition("[axes]")[0] + axes)
-    done = hlscape("screen", path, "-j", "1")
+    """With 4 bits, a few epochs are not enough for the toy; the other configurations are ranked."""
+    point = POINT.replace("epochs = 20\n", "epochs = 20\nbatch = 1\n", 1)
+    done = hlscape("screen", study(point=point), "-j", "1")
     assert done.code == 2
-    assert "5 configurations" in done.err
-    assert "at least 8" in done.err
+    assert "measured for 5 configurations" in done.err
+    path = study(point=point, text=STUDY.replace("[4, 6]", "[4, 6, 8]"), leave=0)
+    done = hlscape("screen", path, "-j", "1", "--json")
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert (document["points"], document["configurations"], len(document["failed"])) == (20, 10, 10)
+    assert document["failed"]["toy-w4-plain-s0"] == "4 bits need more epochs"
+    assert not [p for p in document["targets"]["emd_gauss_10"]["points"] if "-w4-" in p["name"]]
+    out = hlscape("screen", path, "-j", "1").out
+    assert "failed: toy-w4-plain-s0, toy-w4-plain-s1" in out
+    assert "The first said: 4 bits need" in " ".join(out.split())
 
 
 def test_requests_that_make_no_sense(study, hlscape, tmp_path):
