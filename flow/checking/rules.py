@@ -169,7 +169,8 @@ def apply(rules: Sequence[Rule], metrics: Mapping[str, Metric]) -> list[Line]:
         for name in sorted(names):
             scale, factor = reference(rule, name, metrics), rule.min if rule.max is None else rule.max
             if scale is None or factor is None:
-                note = f"the limit is relative to {rule.of}, which was not measured."
+                why = "needs targets y in the data file" if rule.of in ("gain", "loss") else "was not measured"
+                note = f"the limit is relative to {rule.of}, which {why}."
                 lines.append(Line(rule, "NOT MEASURED", name, metrics[name], note=note))
             else:
                 limit = factor * scale
