@@ -10,7 +10,7 @@ from flow.core.plugins import names
 from flow.core.stage import Stage
 from flow.stages import IDS, KNOWN, load_stage
 
-COMMANDS = ("run", "sweep", "report", "explain", "check", "matrix", "read-report", "doctor", "list", "gc")
+COMMANDS = ("run", "sweep", "screen", "report", "explain", "check", "matrix", "read-report", "doctor", "list", "gc")
 
 
 def test_help(hlscape):
