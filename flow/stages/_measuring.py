@@ -44,7 +44,7 @@ def load_network(job: Job, model: "Model | Imported") -> "tuple[Twin, nn.Module 
 
 
 def input_unit(model: str, twin: "Twin") -> float:
-    """Return what 100 % of an input noise is: 1 for a model, whose inputs are normalised; for an imported network the range of its words."""
+    """Return what 100 % of an input noise is: 1 for a model, whose inputs are normalised; else the range of the input words."""
     words = twin.input_format
     return 1.0 if model else words.scale * 2.0 ** (words.bits - words.signed)
 
