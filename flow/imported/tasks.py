@@ -94,7 +94,7 @@ TASKS: dict[Targets, Imported] = {
         squared_error, CHANGE,
         "the clean network's own, because the data file has no targets: whether it is right is not known. The loss is the mean squared "
         "change; it and its gradient are zero at the network itself, so they are not measured",
-        ("gradient_norm",),
+        ("gradient_norm", "gradient_noise"),
     ),
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ class Problem:
         loss_function: ``(output, target) -> (B,)``.
         memory: most bytes of a batch.
         engine: compiled code for the losses at many points, or None: the twin.
+        unit: what 100 % of an input noise is.
         records: what may be drawn later; a metric puts arrays there, under names that begin with its own.
     """
 
@@ -55,6 +56,7 @@ class Problem:
     loss_function: Loss
     memory: int = MEMORY
     engine: Engine | None = None
+    unit: float = 1.0
     records: dict[str, Floats] = field(default_factory=dict)
 
     @property

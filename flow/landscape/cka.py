@@ -70,9 +70,10 @@ def capped(ci: Interval) -> Interval:
 
 
 def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
-    """Measure ``cka_noise_<percent>``: of the outputs for clean inputs and for x + (percent / 100) N(0, 1), clamped to the range of x.
+    """Measure ``cka_noise_<percent>``: of the outputs for clean inputs and for x + (percent / 100) u N(0, 1), clamped to the range of x.
 
-    Intervals are from the jackknife over parts of the samples, each with noise of its own; they cover both choices.
+    u is `problem.unit`, 1 for inputs that are normalised to 1. Intervals are from the jackknife over parts of the samples, each with noise
+    of its own; they cover both choices.
     """
     if len(problem.x) < FEWEST:
         return {}
@@ -80,7 +81,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
     low, high = min(0.0, float(problem.x.min())), float(problem.x.max())
 
     def features(part: slice) -> Features:
-        inputs = [problem.x[part], *((problem.x[part] + percent / 100 * noise[part]).clamp(low, high) for percent in NOISE)]
+        inputs = [problem.x[part], *((problem.x[part] + percent / 100 * problem.unit * noise[part]).clamp(low, high) for percent in NOISE)]
         return [{OUTPUT: output_features(problem, x)} for x in inputs]
 
     numbers = range(1, 1 + len(NOISE))

@@ -43,6 +43,12 @@ def load_network(job: Job, model: "Model | Imported") -> "tuple[Twin, nn.Module 
     return load_twin(job.input("qonnx")), head
 
 
+def input_unit(model: str, twin: "Twin") -> float:
+    """Return what 100 % of an input noise is: 1 for a model, whose inputs are normalised; else the range of the input words."""
+    words = twin.input_format
+    return 1.0 if model else words.scale * 2.0 ** (words.bits - words.signed)
+
+
 def twin_layers(qonnx: Path, sample: "Values") -> "dict[str, Values]":
     """Return the flat values of every layer of the twin, channels last, for one sample (without a sample axis, channels first)."""
     import numpy as np

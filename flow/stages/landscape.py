@@ -9,7 +9,7 @@ from flow.core.plugins import load, names
 from flow.core.stage import Job, Stage
 from flow.core.tool import GXX
 from flow.model import model_for, model_sources
-from flow.stages._measuring import load_network, measure_all, plugin_files
+from flow.stages._measuring import input_unit, load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
 
 
@@ -33,6 +33,7 @@ def run(job: Job) -> None:
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
     ids = tuple(i for i in point.landscape.metrics if i not in model.vacuous and hasattr(load("landscape", i), "measure"))
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
+    problem = replace(problem, unit=input_unit(point.model, twin))
     if point.landscape.engine == "compiled":
         engine, why = try_engine(
             twin, head, model.loss, x, y, job.work, lambda args, folder: job.run_tool(GXX, args, cwd=folder), problem.memory

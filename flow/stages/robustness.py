@@ -6,7 +6,7 @@ from flow.config import DesignPoint
 from flow.core.plugins import names
 from flow.core.stage import Job, Stage
 from flow.model import model_for, model_sources
-from flow.stages._measuring import load_network, measure_all, plugin_files
+from flow.stages._measuring import input_unit, load_network, measure_all, plugin_files
 from flow.stages.data import read_dataset
 
 RANKING_SAMPLES = 512
@@ -29,11 +29,11 @@ def run(job: Job) -> None:
     model = model_for(point.model, data)
     twin, head = load_network(job, model)
     x, y = (arrays["test"][: point.robustness.samples] for arrays in (data.x, data.y))
-    words = twin.input_format  # the inputs of an imported network need not be normalised to 1
-    unit = 1.0 if point.model else words.scale * 2.0 ** (words.bits - words.signed)
     split = "validation" if len(data.x["validation"]) else "test"
     inputs, outputs = (torch.from_numpy(arrays[split][:RANKING_SAMPLES]) for arrays in (data.x, data.y))
-    subject = build_subject(twin, head, model.score, x, y, unit, build_problem(twin, head, model.loss, inputs, outputs))
+    subject = build_subject(
+        twin, head, model.score, x, y, input_unit(point.model, twin), build_problem(twin, head, model.loss, inputs, outputs)
+    )
     measure_all(job, "robustness", subject, point.robustness, point.robustness.perturbations)
     if point.compat:
         from flow.robustness import _pylandscape

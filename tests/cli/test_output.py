@@ -123,9 +123,9 @@ def test_sweep_of_finished_points(hlscape, tiny, finished, tmp_path):
     study.write_text('name = "s"\npoint = "tiny.toml"\n[axes]\nseed = [0]')
     done = hlscape("sweep", study, "-j", "1", "--json", store=finished)
     assert done.code == 0
-    assert "1/1 s-s0: done" in done.err
+    assert "1/1 s: done" in done.err
     assert "Nothing had to be done" in done.err
-    assert json.loads(done.out)["status"] == {"s-s0": "ok"}
+    assert json.loads(done.out)["status"] == {"s": "ok"}
 
 
 def test_explain(hlscape, tiny, finished):

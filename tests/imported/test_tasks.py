@@ -31,7 +31,7 @@ def test_values():
         assert TASKS[kind].score.per_sample(output, target).tolist() == expected
         assert TASKS[kind].score.trivial(target).tolist() == [0, 3]
     assert TASKS["values"].loss(torch.from_numpy(output), torch.from_numpy(target)).tolist() == [2.5, 2.0]
-    assert TASKS["none"].vacuous == ("gradient_norm",)
+    assert TASKS["none"].vacuous == ("gradient_norm", "gradient_noise")
 
 
 def test_without_targets_the_gradient_is_zero(tmp_path):

@@ -206,6 +206,12 @@ def test_noise_makes_outputs_unlike(problems):
     assert values[2] == pytest.approx(dense_cka(*outputs), rel=1e-3)
 
 
+def test_percents_are_of_the_unit_of_the_inputs(problems):
+    plain = cka.measure(problems[0], CONFIG, np.random.default_rng(0), quiet)
+    wide = cka.measure(replace(problems[0], unit=10.0), CONFIG, np.random.default_rng(0), quiet)
+    assert wide["cka_noise_1"].value == pytest.approx(plain["cka_noise_10"].value)
+
+
 def test_too_few_samples_give_no_figure(problems):
     few = [p.subset(slice(0, 7)) for p in problems]
     assert cka.measure(few[0], CONFIG, np.random.default_rng(0), quiet) == {}
