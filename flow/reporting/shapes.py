@@ -15,7 +15,7 @@ from flow.reporting.scale import Scale, scale
 Array = NDArray[np.float64]
 Arrays = Mapping[str, Array]
 WIDTH, HEIGHT = 300, 270
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 8, 38
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 8, 38
 BAR = 46
 """Room for the colours of a plane and their numbers."""
 MOST = 101

@@ -138,6 +138,11 @@ def test_a_claim_is_undecided_where_noise_hides_it_and_says_so(name):
     assert "contains" in found.words or "Holm" in found.words
 
 
+def test_a_curve_that_leaves_about_a_tenth_of_the_barrier_is_undecided():
+    found = judged(study(barriers((0.9, 0.3, 0.1), 0.01)), 8)
+    assert found.verdict == "undecided" and "contains" in found.words, found
+
+
 @pytest.mark.parametrize("number", range(1, 13))
 def test_missing_metrics_are_not_judged_with_words(number):
     for points in ([], study(lambda *_: {})):

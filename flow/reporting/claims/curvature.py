@@ -127,7 +127,8 @@ def _gain(frame: Frame, before: str, after: str, words: str, decides: bool = Fal
     if whole <= 0:
         return Part(words, None, decides=decides, note="the straight line has no barrier, so nothing is to be connected")
     found = effect(mean(100 * (share * column(points, before) - column(points, after)) / whole), labels(points))
-    return Part(words, found, margin=(-SMALL, SMALL), unit="%", decides=decides, note="fewer than three configurations with two seeds")
+    margin = (-SMALL, SMALL) if share == 1.0 else None  # what is left against a tenth has no "as good as none"
+    return Part(words, found, margin=margin, unit="%", decides=decides, note="fewer than three configurations with two seeds")
 
 
 def q8(frame: Frame) -> Judgement:
