@@ -1,6 +1,6 @@
 """Pareto plots in pixels, for the template that writes them as inline SVG."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flow.core.metric import Metric
 from flow.reporting.panels import Dot, Panel
@@ -8,6 +8,7 @@ from flow.reporting.scale import Scale, scale
 
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 10, 46
+LABEL_HEIGHT = 12
 SHAPES = (
     "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0 -5 0Z",
     "M-4.6 -4.6H4.6V4.6H-4.6Z",
@@ -96,6 +97,18 @@ def _axis(metrics: list[Metric]) -> Scale:
     return scale([m.value for m in metrics], [end for m in metrics if m.ci is not None for end in m.ci])
 
 
+def _legible(marks: list[Mark]) -> list[Mark]:
+    """Take away labels that would lie on one that was placed before; the colour says the same."""
+    kept: list[Mark] = []
+    for i, m in enumerate(marks):
+        wide = 9 * len(m.label)
+        if m.label and any(abs(m.x - k.x) < max(wide, 9 * len(k.label)) and abs(m.y - k.y) < LABEL_HEIGHT for k in kept):
+            marks[i] = replace(m, label="")
+        elif m.label:
+            kept.append(m)
+    return marks
+
+
 def draw(panel: Panel, key: Key) -> Drawing:
     """Place everything of a panel on a canvas of `WIDTH` x `HEIGHT`."""
     x_scale, y_scale = _axis([dot.x for dot in panel.dots]), _axis([dot.y for dot in panel.dots])
@@ -118,7 +131,7 @@ def draw(panel: Panel, key: Key) -> Drawing:
     for dot in panel.front:
         x, y = px(dot.x.value), py(dot.y.value)
         line += f"H{x}V{y}" if line else f"M{x} {y}"
-    marks = sorted(map(mark, panel.dots), key=lambda m: m.front)
+    marks = _legible(sorted(map(mark, panel.dots), key=lambda m: m.front))
     x_ticks = [(px(v), text) for v, text in x_scale.ticks]
     y_ticks = [(py(v), text) for v, text in y_scale.ticks]
     return Drawing(panel, WIDTH, HEIGHT, LEFT, right, TOP, bottom, x_ticks, y_ticks, line, marks, x_scale.log, y_scale.log)

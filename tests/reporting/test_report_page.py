@@ -332,3 +332,19 @@ def test_a_mismatch_or_a_level_that_did_not_run_is_no_pass():
 
 def test_files_are_readable_by_others(report):
     assert all(os.stat(p).st_mode & 0o044 == 0o044 for p in report.iterdir())
+
+
+def test_labels_of_points_that_lie_close_do_not_cover_each_other():
+    from flow.reporting.panels import Dot, Panel
+    from flow.reporting.svg import LABEL_HEIGHT, Key, draw
+
+    def at(name, x, y, bits):
+        return Dot(name, Metric(x, "LUT"), Metric(y), bits, "none", front=True)
+
+    dots = [at("a", 100, 2.0, 3), at("b", 101, 2.0, 4), at("c", 5000, 1.0, 4), at("d", 5000, 1.5, 12), at("e", 5001, 1.5, 12)]
+    panel = Panel("emd", "lut", "Look-up tables", "EMD", "", dots, ranked=True, up_is_better=False, notes=[])
+    marks = draw(panel, Key([3, 4, 12], ["none"], {d.name: i for i, d in enumerate(dots)})).marks
+    shown = [m for m in marks if m.label]
+    assert sorted(m.label for m in shown) == ["12", "3", "4"]
+    assert len(marks) == 5
+    assert all(abs(a.x - b.x) >= 9 or abs(a.y - b.y) >= LABEL_HEIGHT for a in shown for b in shown if a is not b)
