@@ -128,7 +128,7 @@ def test_chains_agree_with_automatic_differentiation_in_any_memory_and_order(pro
 
 
 @pytest.mark.parametrize("kind", ["alone", "convolutions", "with head"])
-def test_estimates_are_inside_of_their_interval_in_95_of_100(kind, tmp_path):
+def test_estimates_are_inside_of_their_interval_in_95_percent(kind, tmp_path):
     problem = make(kind, tmp_path)
     truth = sum(float(v.mean()) for v in sample_traces(problem, multilinear_split(problem)).values())
     operator = HessianProduct(problem, problem.blocks[""])
@@ -141,10 +141,10 @@ def test_estimates_are_inside_of_their_interval_in_95_of_100(kind, tmp_path):
             return matrix @ v
 
     inside = 0
-    for seed in range(100):
+    for seed in range(1000):
         _, (low, high) = mean_interval(probe_values(Dense(), 64, np.random.default_rng(seed), lambda n: None))
         inside += low <= truth <= high
-    assert inside >= 90  # of a binomial with 95 %, 90 or fewer come once in thirty
+    assert 930 <= inside <= 970  # of a binomial with 95 %, less or more come once in two hundred
 
 
 def test_small_matrices_have_known_eigenvalues():
