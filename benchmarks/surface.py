@@ -16,7 +16,7 @@ TITLE = "loss surface against deepcopy per point and Brevitas in place"
 SAMPLES, SIDE = 2048, 51
 QUICK_SAMPLES, QUICK_SIDE = 64, 3
 RADIUS = 0.5  # of the norm of all parameters
-PEER_POINTS = 16
+PEER_POINTS = 100
 DEEPCOPY, IN_PLACE = "deepcopy", "in_place"
 
 
