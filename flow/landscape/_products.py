@@ -83,23 +83,28 @@ class _Chain:
         return result
 
 
+def fitting_samples(problem: Problem, build: Callable[[Problem], object]) -> int:
+    """Return of how many samples the graphs that `build` makes fit the memory, from what they keep of a few; at least 1, at most all."""
+    samples, kept = len(problem.x), 0
+
+    def note(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    few = min(FEW, samples)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        build(problem.subset(slice(0, few)))
+    # What a product makes on its way is about as much as the graphs.
+    return max(1, min(samples, problem.memory * few // max(1, 2 * kept)))
+
+
 class _Graph:
     """By automatic differentiation, of any network; the graph of the gradient is kept if it fits the memory, else made again in pieces."""
 
     def __init__(self, problem: Problem, names: Sequence[str]) -> None:
-        self._problem, self._names = problem, names
-        samples, kept = len(problem.x), 0
-
-        def note(tensor: Tensor) -> Tensor:
-            nonlocal kept
-            kept += tensor.numel() * tensor.element_size()
-            return tensor
-
-        few = min(FEW, samples)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            self._gradient(slice(0, few))
-        # What a product makes on its way is about as much as the graph.
-        self._size = max(1, min(samples, problem.memory * few // max(1, 2 * kept)))
+        self._problem, self._names, samples = problem, names, len(problem.x)
+        self._size = fitting_samples(problem, lambda few: self._gradient(slice(0, len(few.x))))
         self._whole = self._gradient(slice(0, samples)) if self._size == samples else None
 
     def _gradient(self, part: slice) -> tuple[list[Tensor], Sequence[Tensor]]:

@@ -89,13 +89,3 @@ def krylov_space(matrix: Symmetric, start: Floats, most: int, enough: Callable[[
             break
         side.append(rest)
     return space
-
-
-def has_largest(tolerance: float) -> Callable[[Krylov], bool]:
-    """Make a condition to stop: the residual of the largest eigenvalue is this small relative to it."""
-
-    def enough(space: Krylov) -> bool:
-        values, _, residuals = space.ritz()
-        return bool(residuals[-1] <= tolerance * abs(values[-1]))
-
-    return enough

@@ -22,16 +22,14 @@ from flow.config import LandscapeConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.landscape._exact_trace import Split, general_traces, multilinear_split, sample_traces
+from flow.landscape._lanczos import top_eigenpairs
 from flow.landscape._problem import CHIP, Floats, Params, Problem, apply_head
-from flow.landscape._spectrum_lanczos import has_largest, krylov_space
+from flow.landscape._products import fitting_samples
 from flow.statistics import mean_interval
 
 TITLE = "Gauss-Newton"
 MOST_OUTPUTS = 256
-TOLERANCE = 1e-4
-MOST_PRODUCTS = 200
 FEWEST = 16
-FEW = 32
 
 
 def outputs(problem: Problem, params: Params, x: Tensor) -> Tensor:
@@ -49,7 +47,6 @@ class _Piece:
     def __init__(self, problem: Problem, names: Sequence[str]) -> None:
         leaves = {name: value.detach().clone().requires_grad_(name in names) for name, value in problem.params.items()}
         self._block = [leaves[name] for name in names]
-        self.size = sum(leaf.numel() for leaf in self._block)
         self._outputs = outputs(problem, leaves, problem.x)
         self._u = self._outputs.detach().requires_grad_()
         loss = problem.loss_function(self._u, problem.y).mean()
@@ -86,7 +83,7 @@ class _Piece:
     def product(self, vector: Floats) -> Floats:
         """Return G v for a vector (size,)."""
         if self._flat:
-            return np.zeros(self.size)
+            return np.zeros(sum(leaf.numel() for leaf in self._block))
         cotangent = self.bend(self.push(vector))
         product = torch.autograd.grad(self._outputs, self._block, cotangent, retain_graph=True, materialize_grads=True)
         return np.asarray(torch.cat([p.reshape(-1).double() for p in product]).numpy())
@@ -103,19 +100,9 @@ class GaussNewtonProduct:
 
     def __init__(self, problem: Problem, names: Sequence[str]) -> None:
         self._problem, self._names = problem, tuple(names)
-        samples, kept = len(problem.x), 0
-
-        def note(tensor: Tensor) -> Tensor:
-            nonlocal kept
-            kept += tensor.numel() * tensor.element_size()
-            return tensor
-
-        few = min(FEW, samples)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            self.size = _Piece(problem.subset(slice(0, few)), names).size
-        # what a product makes on its way is about as much as the graphs
-        self._each = max(1, min(samples, problem.memory * few // max(1, 2 * kept)))
-        self._whole = _Piece(problem, names) if self._each == samples else None
+        self.size = sum(problem.params[name].numel() for name in names)
+        self._each = fitting_samples(problem, lambda few: _Piece(few, names))
+        self._whole = _Piece(problem, names) if self._each == len(problem.x) else None
 
     def _pieces(self) -> Iterator[tuple[float, _Piece]]:
         """Yield pieces with their share of the samples."""
@@ -218,8 +205,7 @@ def measure(problem: Problem, config: LandscapeConfig, rng: np.random.Generator,
         value, ci = mean_interval(values)
         metrics[ids[0]] = Metric(value, direction="lower", ci=ci, source=source, title=f"{TITLE} trace{words}")
         progress(0.7 + 0.25 * i, f"{TITLE} eigenvalue")
-        space = krylov_space(operator, rng.standard_normal(operator.size), MOST_PRODUCTS, has_largest(TOLERANCE))
-        ritz, _, residuals = space.ritz()
-        source = f"Lanczos, {len(ritz)} products, residual {residuals[-1]:.1e}, {len(problem.x)} samples"
-        metrics[ids[1]] = Metric(float(ritz[-1]), direction="lower", source=source, title=f"Top {TITLE} eigenvalue{words}")
+        pairs = top_eigenpairs(operator, 1, rng.standard_normal(operator.size))
+        source = f"Lanczos, {pairs.products} products, residual {pairs.residuals[0]:.1e}, {len(problem.x)} samples"
+        metrics[ids[1]] = Metric(float(pairs.values[0]), direction="lower", source=source, title=f"Top {TITLE} eigenvalue{words}")
     return metrics

@@ -35,8 +35,8 @@ def run(job: Job) -> None:
     import numpy as np
     import torch
 
-    from flow.landscape._engine import try_engine
     from flow.landscape._problem import build_problem
+    from flow.stages._compiled import with_engine
 
     point = job.point
     data = read_dataset(job.input("dataset"))
@@ -46,15 +46,7 @@ def run(job: Job) -> None:
     problems = []
     for member in _members(job):
         twin, head = load_network(member, model)
-        problem = build_problem(twin, head, model.loss, x, y, memory)
-        if point.landscape.engine == "compiled":
-            engine, why = try_engine(
-                twin, head, model.loss, x, y, job.work, lambda args, folder: job.run_tool(GXX, args, cwd=folder), memory
-            )
-            with job.log.open("a") as log:
-                log.write(f"engine: {f'the twin, because of {why}' if engine is None else 'compiled'}\n")
-            problem = replace(problem, engine=engine)
-        problems.append(problem)
+        problems.append(with_engine(job, build_problem(twin, head, model.loss, x, y, memory)))
     ids = tuple(name for name in comparing(point) if name not in model.vacuous)
     for i, name in enumerate(ids):
 

@@ -23,8 +23,8 @@ def run(job: Job) -> None:
     import numpy as np
     import torch
 
-    from flow.landscape._engine import try_engine
     from flow.landscape._problem import build_problem
+    from flow.stages._compiled import with_engine
 
     point = job.point
     data = read_dataset(job.input("dataset"))
@@ -33,14 +33,7 @@ def run(job: Job) -> None:
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
     ids = tuple(i for i in point.landscape.metrics if i not in model.vacuous and hasattr(load("landscape", i), "measure"))
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
-    problem = replace(problem, unit=input_unit(point.model, twin))
-    if point.landscape.engine == "compiled":
-        engine, why = try_engine(
-            twin, head, model.loss, x, y, job.work, lambda args, folder: job.run_tool(GXX, args, cwd=folder), problem.memory
-        )
-        with job.log.open("a") as log:
-            log.write(f"engine: {f'the twin, because of {why}' if engine is None else 'compiled'}\n")
-        problem = replace(problem, engine=engine)
+    problem = with_engine(job, replace(problem, unit=input_unit(point.model, twin)))
     measure_all(job, "landscape", problem, point.landscape, ids)
     if point.compat:
         from flow.landscape import _pylandscape

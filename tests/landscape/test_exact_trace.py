@@ -11,47 +11,10 @@ from flow.config import LandscapeConfig
 from flow.landscape import hessian_trace
 from flow.landscape._exact_trace import is_multilinear, multilinear_split
 from flow.landscape._problem import build_problem
-from flow.twin import load_twin
-from tests.qonnx_models import brevitas_network, export_brevitas, write_mlp
-
-NETWORKS = ("alone", "with head", "convolutions", "classifier")
+from tests.landscape.networks import KINDS, make, squared
 
 
-def squared(output, target):
-    return (output - target).square().flatten(1).mean(1)
-
-
-def telescope(output, target):
-    """Not quadratic in the output."""
-    return ((output - target).square() * torch.maximum(output, target)).flatten(1).mean(1)
-
-
-def entropy(output, target):
-    return nn.functional.cross_entropy(output, target, reduction="none")
-
-
-def make(kind, folder, samples=20):
-    rng = np.random.default_rng(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        if kind == "convolutions":
-            twin = load_twin(export_brevitas(brevitas_network(clip=1.3), folder / "b.onnx"))
-            x, outputs, head = rng.random((samples, 1, 8, 8)), 5, None
-        else:
-            twin = load_twin(write_mlp(folder / "m.onnx", (4, 6, 3), clip=1.2))
-            x, outputs, head = rng.uniform(0, 1.5, (samples, 4)), 3, None
-        if kind == "with head":
-            head = nn.Sequential(
-                nn.Linear(3, 8), nn.ReLU(), nn.Unflatten(1, (2, 2, 2)), nn.ConvTranspose2d(2, 1, 3, stride=2), nn.Sigmoid()
-            )
-            outputs = (1, 5, 5)
-    shape = (samples, *np.atleast_1d(outputs))
-    y = np.eye(3)[rng.integers(0, 3, samples)] if kind == "classifier" else rng.random(shape)
-    loss = {"with head": telescope, "classifier": entropy}.get(kind, squared)
-    return build_problem(twin, head, loss, *(torch.from_numpy(a.astype(np.float32)) for a in (x, y)))
-
-
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture(params=KINDS)
 def problem(request, tmp_path):
     return make(request.param, tmp_path)
 

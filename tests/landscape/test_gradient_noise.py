@@ -8,7 +8,7 @@ import torch
 
 from flow.config import LandscapeConfig
 from flow.landscape import gradient_noise
-from tests.landscape.spectrum_networks import KINDS, flat, make
+from tests.landscape.networks import KINDS, flat, make
 
 
 @pytest.fixture(scope="module", params=KINDS)

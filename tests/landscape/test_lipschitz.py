@@ -14,7 +14,7 @@ from flow.landscape import _lipschitz_norms, lipschitz
 from flow.landscape._lipschitz_norms import matrix_norm, schur_norm, torus_norm
 from flow.landscape._problem import build_problem
 from flow.twin import load_twin
-from tests.landscape.spectrum_networks import KINDS, make, squared
+from tests.landscape.networks import KINDS, make, squared
 from tests.qonnx_models import Builder
 from tests.quant.repairs import networks as net
 from tests.twin.test_networks import NETWORKS

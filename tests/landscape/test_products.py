@@ -16,7 +16,7 @@ from flow.landscape._products import HessianProduct, _Chain, _Graph
 from flow.landscape.hessian_trace import probe_values
 from flow.statistics import mean_interval
 from flow.twin import load_twin
-from tests.landscape.test_exact_trace import NETWORKS, make
+from tests.landscape.networks import KINDS, make
 from tests.qonnx_models import write_mlp
 
 
@@ -32,7 +32,7 @@ def autoencoder(folder, samples=12):
     return build_problem(twin, head, lambda o, t: (o - t).square().mean(1) * 3, x, y)
 
 
-@pytest.fixture(params=[*NETWORKS, "autoencoder"])
+@pytest.fixture(params=[*KINDS, "autoencoder"])
 def problem(request, tmp_path):
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ from flow.config import LandscapeConfig
 from flow.landscape import spectrum
 from flow.landscape._spectrum_density import FEWEST, Quadrature, Rest, effective_rank, probe_rest, smooth
 from flow.landscape._spectrum_lanczos import krylov_space
-from tests.landscape.spectrum_networks import KINDS, block, dense_hessian, flat, make
+from tests.landscape.networks import KINDS, block, dense_hessian, flat, make
 
 
 class Dense:
