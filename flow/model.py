@@ -38,11 +38,14 @@ class Dataset:
         x: inputs by split (``train``, ``validation``, ``test``), each (N, *input shape); negative only if the network's input is signed.
         y: targets by split: the same arrays as `x` for an autoencoder, one-hot (N, classes) for a classifier.
         notes: facts about the data for a person, e.g. duplicates and empty rows that were dropped.
+        unit: what one unit of the detector is at the input of the network, by split: arrays that broadcast to those of `x`. Its name is
+            the note ``detector_unit``. Empty: the inputs have no such unit.
     """
 
     x: Mapping[str, Array]
     y: Mapping[str, Array]
     notes: Mapping[str, int | float | str] = field(default_factory=dict)
+    unit: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

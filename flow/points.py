@@ -71,7 +71,7 @@ def _parse_set(text: str) -> tuple[str, object]:
 
 
 def _absolute_data(document: dict[str, Any], base: Path) -> None:
-    for table, key in ((document, "onnx"), (document.get("data"), "path")):
+    for table, key in ((document, "onnx"), (document.get("data"), "path"), (document.get("robustness"), "noise_file")):
         if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
             table[key] = str((base / table[key]).resolve())
 
@@ -91,7 +91,7 @@ def build_point(document: dict[str, Any], where: str) -> DesignPoint:
 def load_document(path: Path | None, sets: Sequence[str] = ()) -> dict[str, Any]:
     """Read a point's TOML, if there is one, and apply ``key=value`` overrides (values are TOML, or else text).
 
-    A relative `data.path` or `onnx` is relative to the file, in an override to the working folder.
+    A relative `data.path`, `onnx` or `robustness.noise_file` is relative to the file, in an override to the working folder.
     """
     document = {} if path is None else _read_toml(path)
     _absolute_data(document, path.parent if path else Path.cwd())

@@ -20,8 +20,8 @@ from flow.reporting.result import PointResult
 
 LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim")
 CURVES = {"float": "float_history", "quantized": "history"}
-SHAPES = ("shapes", "curves")
-"""Artifacts of the landscape, and of the comparison of seeds, that a report draws."""
+SHAPES = ("shapes", "curves", "faults", "upsets", "hardened")
+"""Artifacts of the landscape, of the comparison of seeds, of faults and of protection, that a report draws."""
 
 
 def gate_of(metrics: Mapping[str, Metric]) -> dict[str, Any] | None:
@@ -79,8 +79,9 @@ def request_failure(point: DesignPoint, failure: Failure, reproduce: str) -> Poi
 def _config(point: DesignPoint) -> dict[str, Any]:
     """Return the document of a point without paths of this computer; an imported network has no settings of a training."""
     config = point.model_dump(mode="json")
-    if config["data"]["path"]:
-        config["data"]["path"] = Path(config["data"]["path"]).name
+    for section, key in (("data", "path"), ("robustness", "noise_file")):
+        if config[section][key]:
+            config[section][key] = Path(config[section][key]).name
     if not config.pop("onnx"):
         return config
     for section in ("seed", "train", "pruning", "regularizers"):

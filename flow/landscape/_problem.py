@@ -26,6 +26,10 @@ class Engine(Protocol):
         """Return the loss of each sample (P, N) at each point (P, D), whose weights are taken as they are."""
         ...
 
+    def outputs(self, points: Floats, x: Tensor) -> Floats:
+        """Return the words that leave the chip, (P, N, ...), at each point (P, D), whose weights are taken as they are."""
+        ...
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -1,7 +1,10 @@
 """A trained network at the level of its deployed integers, and the samples it is scored on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flow.core.errors import InvalidInput
-from flow.landscape._problem import Problem
+from flow.landscape._problem import CHIP, MEMORY, Problem
 from flow.model import Array, Score
+from flow.robustness._bits import ROLES, BitSpace, Ints, bit_space
 from flow.twin import Twin, WeightFormat
 
 BATCH = 1024
@@ -32,7 +36,13 @@ class Subject:
         outputs: on-chip outputs (N, ...) for the clean inputs and codes.
         clean: scores (N,) of these, none of them NaN.
         unit: what 100 % of an input noise is.
-        problem: the loss on other samples than those that are scored, to rank weights by; None: there is none.
+        problem: the loss on other samples than those that are scored, to rank weights by; its engine, if there is one, computes the words
+            of faulty networks. None: there is none.
+        detector: what one unit of the detector is at the inputs, broadcasts to `x`; None: the inputs have no such unit.
+        detector_unit: name of that unit.
+        memory: most bytes of a batch.
+        scratch: folder that survives a kill, for campaigns that are to go on where they stopped; None: there is none.
+        records: what may be drawn later; a perturbation puts arrays there, under names that begin with its own.
     """
 
     x: Array
@@ -46,6 +56,71 @@ class Subject:
     _head: nn.Module | None
     unit: float = 1.0
     problem: Problem | None = None
+    detector: Array | None = None
+    detector_unit: str = ""
+    memory: int = MEMORY
+    scratch: Path | None = None
+    records: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def space(self, roles: Iterable[str] = ROLES) -> BitSpace:
+        """Number the deployed bits of the parameters with these roles."""
+        return bit_space(self.codes, self.formats, roles)
+
+    def degradations(self, space: BitSpace, words: Ints, samples: int) -> Values:
+        """Return how much worse each of the first samples becomes with each set of words.
+
+        Args:
+            space: what the words are of; all other parameters are as deployed.
+            words: (M, W).
+            samples: how many, at most all.
+
+        Returns:
+            (M, samples), exactly 0 where the on-chip output did not change. It does not depend on how many sets there are.
+        """
+        count = min(samples, len(self.x))
+        result = np.empty((len(words), count))
+        size = max(1, self.memory // (8 * (count * (self.outputs[0].numel() + 16) + 4 * len(self._point))))
+        for start in range(0, len(words), size):
+            part = slice(start, start + size)
+            result[part] = self._scores(self._faulty(space, words[part], count)) - self.clean[:count]
+        return -result if self.score.direction == "higher" else result
+
+    def _faulty(self, space: BitSpace, words: Ints, count: int) -> Tensor:
+        """Return the on-chip outputs (M, count, ...) with each set of words (M, W)."""
+        engine = None if self.problem is None else self.problem.engine
+        x = self._inputs[:count]
+        if engine is None or self.problem is None:
+            codes = [{**self.codes, **space.codes(row)} for row in words]
+            return torch.stack([_forward_tensor(self._twin, one, x) for one in codes])
+        points = np.repeat(self._point[None], len(words), axis=0)
+        ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in space.shapes]).tolist()
+        for name, shape, end in zip(space.names, space.shapes, ends, strict=True):
+            where, size = self.problem.slices[CHIP + name], int(np.prod(shape, dtype=np.int64))
+            points[:, where] = words[:, end - size : end] * self._steps[where]
+        return torch.from_numpy(engine.outputs(points, x))
+
+    def _scores(self, outputs: Tensor) -> Values:
+        """Score outputs (M, n, ...) of the first samples -> (M, n); those that are as deployed have the clean score."""
+        many, count = outputs.shape[:2]
+        scores = np.repeat(self.clean[None, :count], many, axis=0)
+        changed = (outputs != self.outputs[:count].to(outputs.dtype)).flatten(2).any(2)
+        if changed.any():
+            targets = self.targets[np.nonzero(changed.numpy())[1]]
+            scores[changed.numpy()] = _per_sample(self._head, self.score, outputs[changed], targets)
+        return scores
+
+    @cached_property
+    def _inputs(self) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.x))
+
+    @cached_property
+    def _point(self) -> Values:
+        problem = self.problem
+        return np.zeros(0) if problem is None else problem.quantized(problem.point[None])[0]
+
+    @cached_property
+    def _steps(self) -> Values:
+        return np.zeros(0) if self.problem is None else self.problem.steps
 
     def score_inputs(self, x: Array) -> Values:
         """Score perturbed inputs.
@@ -84,19 +159,30 @@ class Subject:
 
 
 def _forward(twin: Twin, codes: Codes, x: Array) -> Tensor:
+    return _forward_tensor(twin, codes, torch.from_numpy(np.ascontiguousarray(x)))
+
+
+def _forward_tensor(twin: Twin, codes: Codes, x: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([twin.forward_codes(codes, batch) for batch in torch.split(torch.from_numpy(np.ascontiguousarray(x)), BATCH)])
+        return torch.cat([twin.forward_codes(codes, batch) for batch in torch.split(x, BATCH)])
 
 
 def _per_sample(head: nn.Module | None, score: Score, outputs: Tensor, targets: Array) -> Values:
+    """Score on-chip outputs (n, ...) -> (n,).
+
+    The head computes in double precision: what remains of its rounding, which depends on the size of the batch, is far below the float32
+    that the score is given.
+    """
     with torch.no_grad():
-        final = outputs.to(torch.float32)
-        return score.per_sample((final if head is None else head(final)).numpy(), targets)
+        batches = torch.split(outputs.to(torch.float32), BATCH)
+        final = torch.cat([batch if head is None else head(batch.double()).to(torch.float32) for batch in batches])
+    return score.per_sample(final.numpy(), targets)
 
 
 def build_subject(
-    twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array, unit: float = 1.0, problem: Problem | None = None
-) -> Subject:
+    twin: Twin, head: nn.Module | None, score: Score, x: Array, targets: Array, unit: float = 1.0, problem: Problem | None = None,
+    detector: Array | None = None, detector_unit: str = "", memory: int = MEMORY, scratch: Path | None = None,
+) -> Subject:  # fmt: skip
     """Join an on-chip twin, an off-chip head and a task score, and score the clean samples.
 
     Args:
@@ -106,12 +192,17 @@ def build_subject(
         x: inputs (N, ...); samples that have no score even when clean (an empty target) are dropped.
         targets: (N, ...).
         unit: what 100 % of an input noise is: 1 for inputs that are normalised to 1.
-        problem: the loss of the same network on other samples.
+        problem: the loss of the same network on other samples, with an engine if there is one.
+        detector: what one unit of the detector is at the inputs, broadcasts to `x`.
+        detector_unit: name of that unit.
+        memory: most bytes of a batch.
+        scratch: folder that survives a kill.
 
     Raises:
         InvalidInput: fewer than two samples have a score.
     """
     codes = twin.codes(twin.params)
+    head = None if head is None else copy.deepcopy(head).double()
     outputs = _forward(twin, codes, x)
     clean = _per_sample(head, score, outputs, targets)
     kept = ~np.isnan(clean)
@@ -119,6 +210,9 @@ def build_subject(
         raise InvalidInput(
             f"Only {kept.sum()} of {len(x)} test samples have a {score.title} score; at least 2 are needed. Use more samples."
         )
+    if detector is not None and len(detector) == len(x):
+        detector = detector[kept]
     return Subject(
-        x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head, unit, problem
-    )
+        x[kept], targets[kept], codes, twin.weights, score, outputs[torch.from_numpy(kept)], clean[kept], twin, head, unit, problem,
+        detector, detector_unit, memory, scratch,
+    )  # fmt: skip

@@ -14,11 +14,12 @@ IMPORT = "import"
 TRAINING = ("data", "pretrain", "train", "export")
 SOFTWARE = ("convert", "csim")
 SCORES = ("landscape", "robustness")
+FAULTS = ("upsets", "harden")  # of RTL that is there, if the point asks for them
 OPEN = ("rtl", "rtlsim", "synth", "netsim")
 VENDOR = ("csynth", "cosim", "vsynth")
 IDS = (*TRAINING, *SOFTWARE, *OPEN, *SCORES)  # of a point with the default back end
 COMPARE = "compare"  # of points that differ in the seed only, after all of them
-KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES, COMPARE)
+KNOWN = (*TRAINING, IMPORT, *SOFTWARE, *OPEN, "waveform", "route", "estimate", *VENDOR, *SCORES, *FAULTS, COMPARE)
 
 
 def load_stage(name: str) -> Stage:
@@ -37,4 +38,6 @@ def all_stages(point: "DesignPoint | None" = None) -> list[Stage]:
         return [load_stage(name) for name in IDS]
     hardware = plugins.load("synth", point.hardware.backend).stages(point)
     first = (IMPORT,) if point.onnx else TRAINING
-    return [load_stage(name) for name in (*first, *SOFTWARE, *hardware, *SCORES)]
+    wanted = (point.registers.flips, point.protection.methods) if "rtl" in hardware else ()
+    faults = [name for name, asked in zip(FAULTS, wanted, strict=False) if asked]
+    return [load_stage(name) for name in (*first, *SOFTWARE, *hardware, *SCORES, *faults)]

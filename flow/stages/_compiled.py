@@ -8,9 +8,9 @@ from flow.landscape._engine import try_engine
 from flow.landscape._problem import Problem
 
 
-def with_engine(job: Job, problem: Problem) -> Problem:
-    """Return the problem with compiled code for its losses, if the point asks for it and the network allows it; the log says which."""
-    if job.point.landscape.engine != "compiled":
+def with_engine(job: Job, problem: Problem, asked: str) -> Problem:
+    """Return the problem with compiled code, if the point asks for ``compiled`` and the network allows it; the log says which."""
+    if asked != "compiled":
         return problem
     engine, why = try_engine(
         problem.twin, problem.head, problem.loss_function, problem.x, problem.y, job.work,

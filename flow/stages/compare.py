@@ -46,7 +46,7 @@ def run(job: Job) -> None:
     problems = []
     for member in _members(job):
         twin, head = load_network(member, model)
-        problems.append(with_engine(job, build_problem(twin, head, model.loss, x, y, memory)))
+        problems.append(with_engine(job, build_problem(twin, head, model.loss, x, y, memory), job.point.landscape.engine))
     ids = tuple(name for name in comparing(point) if name not in model.vacuous)
     for i, name in enumerate(ids):
 

@@ -35,6 +35,7 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a dataset as npz without pickles."""
     arrays = {f"x_{s}": dataset.x[s] for s in SPLITS}
     arrays |= {f"y_{s}": dataset.y[s] for s in SPLITS if dataset.y[s] is not dataset.x[s]}
+    arrays |= {f"unit_{s}": dataset.unit[s] for s in SPLITS if s in dataset.unit}
     with path.open("wb") as stream:
         np.savez(stream, notes=np.array(json.dumps(dict(dataset.notes), sort_keys=True)), **arrays)  # type: ignore[arg-type]
 
@@ -44,7 +45,8 @@ def read_dataset(path: Path) -> Dataset:
     with np.load(path, allow_pickle=False) as archive:
         x = {s: archive[f"x_{s}"] for s in SPLITS}
         y = {s: archive[f"y_{s}"] if f"y_{s}" in archive else x[s] for s in SPLITS}
-    return Dataset(x, y, read_notes(path))
+        unit = {s: archive[f"unit_{s}"] for s in SPLITS if f"unit_{s}" in archive}
+    return Dataset(x, y, read_notes(path), unit)
 
 
 def read_notes(path: Path) -> dict[str, int | float | str]:

@@ -33,7 +33,7 @@ def run(job: Job) -> None:
     x, y = (torch.from_numpy(arrays["test"][: point.landscape.samples]) for arrays in (data.x, data.y))
     ids = tuple(i for i in point.landscape.metrics if i not in model.vacuous and hasattr(load("landscape", i), "measure"))
     problem = build_problem(twin, head, model.loss, x, y, memory=int(point.landscape.memory_gb * 2**30))
-    problem = with_engine(job, replace(problem, unit=input_unit(point.model, twin)))
+    problem = with_engine(job, replace(problem, unit=input_unit(point.model, twin)), point.landscape.engine)
     measure_all(job, "landscape", problem, point.landscape, ids)
     if point.compat:
         from flow.landscape import _pylandscape
