@@ -29,7 +29,8 @@ def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
     set would make the test look better than it is.
 
     Returns:
-        Images (N, 1, 8, 8), each divided by the power of two that brings its sum into [1, 2), as x and y.
+        Images (N, 1, 8, 8), each divided by the power of two that brings its sum into [1, 2), as x and y. The detector's unit is the
+        count, which is another number in each image (N, 1, 1, 1).
 
     Raises:
         MissingInput: there is no such path, or the folder has no CSV file.
@@ -44,10 +45,11 @@ def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
         path = Path(config.path)
         kept = _read(path)
         source = path.name
-    rows = kept.rows
-    if len(rows) > config.samples:
-        rows = rows[np.sort(draw.permutation(len(rows))[: config.samples])]
-    parts = _split(to_image(rows), config.split, split)
+    drawn = np.arange(len(kept.rows))
+    if len(drawn) > config.samples:
+        drawn = np.sort(draw.permutation(len(drawn))[: config.samples])
+    rows = kept.rows[drawn]
+    parts, counts = _split((to_image(rows), kept.counts[drawn].reshape(-1, 1, 1, 1)), config.split, split)
     notes: dict[str, int | float | str] = {
         "source": source,
         "rows_read": kept.read,
@@ -56,46 +58,56 @@ def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
         "not_drawn": len(kept.rows) - len(rows),
         "kept": len(rows),
         "mean_occupancy": round(float((rows > 0).sum(axis=1).mean()), 3),
+        "detector_unit": "counts",
     }
-    return Dataset(x=parts, y=parts, notes=notes)
+    return Dataset(x=parts, y=parts, notes=notes, unit=counts)
 
 
 @dataclass
 class _Kept:
-    """Different, normalised wafers (N, 48), and what was dropped on the way."""
+    """Different, normalised wafers (N, 48), what one count is in each of them (N,), and what was dropped on the way."""
 
     rows: Array = field(default_factory=lambda: np.zeros((0, CELLS), dtype=np.float32))
+    counts: Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     read: int = 0
     empty: int = 0
     duplicates: int = 0
 
     def add(self, pieces: Iterable[Floats]) -> None:
         """Normalise and add wafers in counts, each piece (n, 48)."""
-        normal = []
+        normal, counts = [self.rows], [self.counts]
         for piece in pieces:
-            normal.append(normalise(piece))
+            charged = piece[piece.sum(axis=1) > 0]
+            normal.append(normalise(charged))
+            counts.append(np.ldexp(np.float32(1), -exponents(charged)))
             self.read += len(piece)
-            self.empty += len(piece) - len(normal[-1])
-        rows = np.concatenate([self.rows, *normal])
-        self.rows = _different(rows)
-        self.duplicates += len(rows) - len(self.rows)
+            self.empty += len(piece) - len(charged)
+        rows = np.concatenate(normal)
+        first = _different(rows)
+        self.rows, self.counts = rows[first], np.concatenate(counts)[first]
+        self.duplicates += len(rows) - len(first)
 
 
 def normalise(rows: Floats) -> Array:
     """Drop rows without charge and divide the others (N, 48) by 2^floor(log2(sum)), which the front end does with a shift."""
-    total = rows.sum(axis=1)
-    rows, total = rows[total > 0], total[total > 0]
-    exponent = np.frexp(total)[1] - 1
+    rows = rows[rows.sum(axis=1) > 0]
+    exponent = exponents(rows)
     # Adding 0 turns a negative zero into a positive one, so that equal rows have equal bytes.
     scaled: Array = np.ldexp(rows, -exponent[:, None]).astype(np.float32) + np.float32(0)
     return np.minimum(scaled, _BELOW_TWO, out=scaled)
 
 
-def _different(rows: Array) -> Array:
-    """Return the rows without those that are equal to an earlier one."""
+def exponents(rows: Floats) -> NDArray[np.intp]:
+    """Return floor(log2(sum)) of rows with charge (N, 48), (N,)."""
+    found: NDArray[np.intp] = np.frexp(rows.sum(axis=1))[1] - 1
+    return found
+
+
+def _different(rows: Array) -> NDArray[np.int64]:
+    """Return which rows are not equal to an earlier one, in order."""
     whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
     first: NDArray[np.int64] = np.unique(whole, return_index=True)[1]
-    return rows[np.sort(first)]
+    return np.sort(first)
 
 
 def _read(path: Path) -> _Kept:
@@ -116,10 +128,11 @@ def _generated(count: int, rng: np.random.Generator, make: Callable[[int, np.ran
     return kept
 
 
-def _split(images: Array, fractions: tuple[float, float, float], rng: np.random.Generator) -> dict[str, Array]:
-    ends = np.rint(np.cumsum(fractions)[:2] * len(images)).astype(int)
-    parts = np.split(images[rng.permutation(len(images))], ends)
+def _split(arrays: tuple[Array, ...], fractions: tuple[float, float, float], rng: np.random.Generator) -> list[dict[str, Array]]:
+    """Return the parts of each of the arrays, which have a wafer in each row, all in the same way."""
+    count = len(arrays[0])
+    parts = np.split(rng.permutation(count), np.rint(np.cumsum(fractions)[:2] * count).astype(int))
     named = dict(zip(("train", "validation", "test"), parts, strict=True))
     if empty := [name for name, part in named.items() if len(part) == 0]:
-        raise ConfigError(f"data.split = {list(fractions)}: of {len(images)} wafers nothing is left for {empty[0]}. Give it a larger part.")
-    return named
+        raise ConfigError(f"data.split = {list(fractions)}: of {count} wafers nothing is left for {empty[0]}. Give it a larger part.")
+    return [{name: array[part] for name, part in named.items()} for array in arrays]

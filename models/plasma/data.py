@@ -41,6 +41,7 @@ def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
 
     Returns:
         x: images (N, 1, 32, 32), codes / 1024 saturated below 1. y: (amplitude sin phase, amplitude cos phase) / 20 G, (N, 2).
+        The detector's unit is a code of the camera, (1, 1, 1, 1).
 
     Raises:
         MissingInput: there is no such file.
@@ -62,8 +63,10 @@ def load(config: DataConfig, progress: Progress, scratch: Path) -> Dataset:
         "mean_pixel": round(float(frames.codes.mean(dtype=np.float64)) / (CODES - 1), 5),
         "std_pixel": round(float(frames.codes.std(dtype=np.float64)) / (CODES - 1), 5),
         "median_amplitude_gauss": round(float(np.median(frames.amplitude)), 3),
+        "detector_unit": "camera codes",
     }
-    return Dataset({n: x[p] for n, p in parts.items()}, {n: y[p] for n, p in parts.items()}, notes)
+    code = np.full((1, 1, 1, 1), 1 / (CODES >> SHIFT), np.float32)
+    return Dataset({n: x[p] for n, p in parts.items()}, {n: y[p] for n, p in parts.items()}, notes, dict.fromkeys(parts, code))
 
 
 def _simulated(count: int, rng: np.random.Generator, progress: Progress) -> _Frames:

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 
 import numpy as np
 import onnx
@@ -152,7 +153,7 @@ def check_metrics(measure):
     assert torch.equal(state, torch.random.get_rng_state())
     for metric in first.values():
         assert metric.title
-        assert metric.kind == "measured"
+        assert metric.kind in ("measured", "estimate")
         assert metric.ci is None or metric.ci[0] <= metric.value <= metric.ci[1]
     return first
 
@@ -190,7 +191,7 @@ def test_landscape_comparison(name, count, tmp_path):
 
 @of("robustness")
 @pytest.mark.parametrize("direction", ["lower", "higher"])
-def test_perturbation(name, direction, twin):
+def test_perturbation(name, direction, twin, tmp_path):
     sign = 1 if direction == "lower" else -1
 
     def error(output, target):
@@ -198,15 +199,22 @@ def test_perturbation(name, direction, twin):
 
     x, y = samples(24, 2)
     problem = build_problem(twin, head(), lambda o, t: (o - t).square().mean(1), *map(torch.from_numpy, samples(16, 2)))
-    subject = build_subject(twin, head(), Score("err", "Error", "u", direction, error, lambda t: t.mean(0)), x, y, problem=problem)
+    score, unit = Score("err", "Error", "u", direction, error, lambda t: t.mean(0)), np.full((24, 1), 0.125, np.float32)
+    subject = build_subject(twin, head(), score, x, y, problem=problem, detector=unit, detector_unit="counts")
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(0, 0.1, (50, 4)))
     before = subject.x.copy(), {k: v.clone() for k, v in subject.codes.items()}
-    config = RobustnessConfig(samples=24, noise_percent=(5, 50), noise_draws=2, flips=(1, 30), trials=6, flip_samples=10)
+    config = RobustnessConfig(
+        samples=24, noise_percent=(5, 50), noise_draws=2, flips=(1, 30), trials=6, flip_samples=10, noise_file=str(tmp_path / "noise.npy")
+    )
     metrics = check_metrics(lambda rng, progress: load("robustness", name).measure(subject, config, rng, progress))
     middle = {"bit_flip": "flip", "salt_pepper": "salt"}.get(name, name)
-    for key, metric in metrics.items():
-        assert key.startswith(f"err_{middle}_")
+    assert all(key.startswith((f"err_{middle}", "upset_")) for key in metrics)
+    levels = {key: metric for key, metric in metrics.items() if re.fullmatch(rf"err_{middle}\w*_\d+(\.\d+)?", key)}
+    assert levels
+    for metric in levels.values():
         assert (metric.unit, metric.direction) == ("u", "lower"), "a degradation: less is better, whatever the score"
         assert metric.ci is not None
+    assert all(key.startswith((name, "upset_")) for key in subject.records)
     assert np.array_equal(before[0], subject.x)
     assert all(torch.equal(before[1][k], v) for k, v in subject.codes.items())
 

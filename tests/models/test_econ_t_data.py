@@ -88,6 +88,15 @@ def test_empty_and_equal_wafers_are_dropped_and_counted(tmp_path):
     assert len(all_rows(got)) == 257
 
 
+def test_a_count_of_the_detector_is_known_in_every_wafer(tmp_path):
+    """Whole counts come back when a wafer is divided by what one count is in it."""
+    table = rows(260)
+    got = load(write(tmp_path, text(table)))
+    counts = np.concatenate([got.x[split] / got.unit[split] for split in got.x])
+    assert got.notes["detector_unit"] == "counts"
+    assert sorted(counts.sum(axis=(1, 2, 3)).round(4)) == sorted(np.round(table.sum(axis=1), 4))
+
+
 def test_at_most_samples_by_seed(tmp_path):
     path = write(tmp_path, text(rows(400)))
     first, again, other = (all_rows(load(path, samples=220, seed=s)) for s in (1, 1, 2))
