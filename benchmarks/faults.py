@@ -17,7 +17,7 @@ from benchmarks.econ_t import COMPILED, Network, load
 from benchmarks.pylandscape import Bits
 from benchmarks.surface import mean_loss
 from flow.landscape._problem import CHIP, Floats
-from flow.robustness.bit_flip import count_bits, flip
+from flow.robustness._bits import BitSpace, bit_space
 
 TITLE = "bit flips against PyLandscape's attack and Brevitas in place"
 SAMPLES, MASKS, FLIPS = 2048, 1000, 10
@@ -27,21 +27,17 @@ ATTACK, IN_PLACE = "attack", "in_place"
 MAP_LIMIT = 30.0
 
 
+def weight_bits(net: Network) -> BitSpace:
+    """Number the bits of the deployed weights, as the peers do; biases are not among them."""
+    return bit_space(net.twin.codes(net.twin.params), net.twin.weights, ("weight",))
+
+
 def faulty_points(net: Network, masks: Bits) -> Floats:
-    """Return the deployed point with each set of flipped bits (M, flips), as (M, D); all sets are flipped at once, in a stack of codes."""
-    codes, formats, many = net.twin.codes(net.twin.params), net.twin.weights, len(masks)
-    names = [name for name, form in formats.items() if form.role == "weight"]
-    counts = np.array([codes[name].numel() * formats[name].bits for name in names])
-    ends = np.cumsum(counts)
-    tensor = np.searchsorted(ends, masks, side="right")
-    first, count = (ends - counts)[tensor], counts[tensor]
-    bits = many * first + np.arange(many)[:, None] * count + masks - first
-    stack = {name: codes[name].expand(many, *codes[name].shape) for name in names}
-    flipped = flip(stack, {name: formats[name] for name in names}, bits.reshape(-1))
-    points = np.repeat(net.problem.quantized(net.problem.point[None]), many, axis=0)
-    for name in names:
-        where = net.problem.slices[CHIP + name]
-        points[:, where] = flipped[name].reshape(many, -1).numpy() * net.problem.steps[where]
+    """Return the deployed point with each set of flipped bits (M, flips), as (M, D)."""
+    space = weight_bits(net)
+    where = np.concatenate([np.arange(net.problem.point.size)[net.problem.slices[CHIP + name]] for name in space.names])
+    points = np.repeat(net.problem.quantized(net.problem.point[None]), len(masks), axis=0)
+    points[:, where] = space.flipped(masks) * net.problem.steps[where]
     return points
 
 
@@ -92,7 +88,7 @@ def run(quick: bool = False) -> Iterator[str | Entry]:
     """Time the campaign and the map; yields lines to print and entries."""
     torch.set_num_threads(1)
     net = load(QUICK_SAMPLES if quick else SAMPLES, quick)
-    few, total = net.take(QUICK_SAMPLES), count_bits(net.twin.codes(net.twin.params), net.twin.weights)
+    few, total = net.take(QUICK_SAMPLES), weight_bits(net).total
     peers = 2 if quick else PEER_MASKS
     rng = np.random.default_rng(0)
     masks = np.stack([rng.choice(total, FLIPS, replace=False) for _ in range(QUICK_MASKS if quick else MASKS)]).astype(np.int64)

@@ -199,22 +199,30 @@ def test_difference_counts_only_points_that_both_have():
     assert "2.0e-01" in surface.difference({OURS: np.array([1.0, 2.0, 9.0]), "a": np.array([1.0, 2.4]), "b": np.array([1.0])})
 
 
-def test_masks_flipped_at_once_are_those_flipped_one_by_one(tmp_path):
+def test_a_point_has_the_flips_of_its_mask_and_no_other(tmp_path):
+    """Against the peers' rule of flipping: bit i of all is bit i % b of weight i // b, layer by layer; twice is not at all."""
     from types import SimpleNamespace
 
-    from benchmarks.faults import faulty_points
+    from benchmarks.faults import faulty_points, weight_bits
     from flow.landscape._problem import build_problem
-    from flow.robustness.bit_flip import count_bits, flip
     from flow.twin import load_twin
     from tests.qonnx_models import write_mlp
 
     twin = load_twin(write_mlp(tmp_path / "m.onnx", (4, 5, 3)))
     problem = build_problem(twin, None, lambda o, t: (o - t).square().mean(1), torch.zeros(2, 4), torch.zeros(2, 3))
     net, codes = SimpleNamespace(twin=twin, problem=problem), twin.codes(twin.params)
-    total = count_bits(codes, twin.weights)
+    weights, total = [name for name, form in twin.weights.items() if form.role == "weight"], weight_bits(net).total
+    assert total == sum(codes[name].numel() * twin.weights[name].bits for name in weights)
     masks = np.stack([np.random.default_rng(i).choice(total, 6, replace=False) for i in range(9)])
-    masks[0, 0], masks[1, 0] = 0, total - 1
+    masks[0, 0], masks[1, 0], masks[2, :2] = 0, total - 1, 7
     for point, mask in zip(faulty_points(net, masks), masks, strict=True):
-        flipped = flip(codes, twin.weights, mask)
+        flipped = {name: code.clone() for name, code in codes.items()}
+        for bit in mask.tolist():
+            rest = bit
+            for name in weights:
+                width, words = twin.weights[name].bits, flipped[name].view(-1)
+                if 0 <= rest < len(words) * width:
+                    words[rest // width] = pylandscape._flipped(int(words[rest // width]), rest % width, width)
+                rest -= len(words) * width
         expected = [code.double() * twin.weights[name].steps(code.double()) for name, code in flipped.items()]
         np.testing.assert_array_equal(point, torch.cat([e.reshape(-1) for e in expected]).numpy())
