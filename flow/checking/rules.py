@@ -14,7 +14,7 @@ from flow.config import Section
 from flow.core.errors import ConfigError
 from flow.core.metric import Metric
 from flow.core.plugins import suggest
-from flow.reporting.catalog import perturbed
+from flow.reporting.perturbation import perturbed
 
 DEFAULT = Path(__file__).with_name("rules.toml")
 LOSSES = ("cross_entropy", "mse")

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from flow.core.metric import Direction, Metric
-from flow.core.plugins import names
+from flow.reporting.perturbation import RANKED, falls, main_kinds, middle, middle_levels, of_curve, of_landscape, perturbed, plugins
+from flow.reporting.perturbation import levels as levels  # noqa: PLC0414  # a name of this module for others
 from flow.reporting.result import PointResult
 
-Group = Literal["hardware", "task", "robustness", "landscape", "compat", "import", "facts", "gate"]
+Group = Literal["hardware", "task", "robustness", "protection", "landscape", "compat", "import", "facts", "gate"]
 COSTS = ("lut", "latency_ns")
 HARDWARE = (
     "lut", "lut6_packed", "ff", "dsp", "carry", "carry8", "bram", "uram",
@@ -18,61 +17,15 @@ HARDWARE = (
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 """Words in the ids of landscape scores; the others begin with the name of a plug-in of `flow.landscape`."""
-STARTS: dict[str, Group] = {"gate_": "gate", "approximation_": "import", "pylandscape_": "compat"}
+STARTS: dict[str, Group] = {
+    "gate_": "gate", "approximation_": "import", "pylandscape_": "compat", "harden_": "protection", "upset_": "robustness",
+    "upsets_": "robustness",
+}  # fmt: skip
 """What ids begin with; what the released code of Baldi et al. would give is never ranked or correlated."""
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")
-LEVEL = re.compile(r"\d+(?:\.\d+)?")
-KNOWN_KINDS = ("gauss", "salt", "flip")
 LEVEL_AT_END = re.compile(r"_(\d+(?:\.\d+)?)$")
 MAIN_SCORES = {"mode_connectivity": "mode_connectivity_linear", "spectrum": "spectrum_effective_rank", "surface": "surface_rise"}
 """Which score stands for a landscape plug-in where its name does not tell."""
-RANKED = "ranked_"
-"""How the name of a perturbation begins that is aimed, and not drawn."""
-
-
-@dataclass(frozen=True)
-class Perturbed:
-    """The parts of an id such as ``emd_gauss_10_p95``, which is how much worse the task score gets.
-
-    Attributes:
-        task: id of the task score.
-        kind: perturbation.
-        level: strength, in the unit of the perturbation.
-        statistic: empty for the mean over draws.
-    """
-
-    task: str
-    kind: str
-    level: float
-    statistic: str = ""
-
-
-def perturbed(name: str, metrics: Mapping[str, Metric]) -> Perturbed | None:
-    """Take the id of a degradation under a perturbation apart: ``<task>_<kind>_<level>[_<statistic>]``.
-
-    Returns:
-        None if the id is something else: the task score must be there, or else the perturbation must be a known one, and a score of the
-        landscape such as ``hessian_trace_layer_head_3`` is none.
-    """
-    if _of_landscape_plugin(name):
-        return None
-    readings = _readings(name)
-    return next((parts for parts, _ in readings if parts.task in metrics), next((parts for parts, known in readings if known), None))
-
-
-@cache
-def _readings(name: str) -> list[tuple[Perturbed, bool]]:
-    """List the ways to read an id, the longest task first, and whether the perturbation is a known one."""
-    words = name.split("_")
-    at = next((i for i, word in enumerate(words) if LEVEL.fullmatch(word)), 0)
-    statistic = "_".join(words[at + 1 :])
-    return [
-        (
-            Perturbed("_".join(words[:split]), "_".join(words[split:at]), float(words[at]), statistic),
-            any(words[split].startswith(known) for known in KNOWN_KINDS),
-        )
-        for split in range(at - 1, 0, -1)
-    ]
 
 
 def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
@@ -82,20 +35,11 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
             return group
     if name in HARDWARE or name.endswith("_percent") or (name in metrics and metrics[name].kind != "measured"):
         return "hardware"
-    if perturbed(name, metrics) is not None:
+    if perturbed(name, metrics) is not None or of_curve(name, metrics) is not None:
         return "robustness"
-    if any(word in name for word in LANDSCAPE) or _of_landscape_plugin(name):
+    if any(word in name for word in LANDSCAPE) or of_landscape(name):
         return "landscape"
     return "facts" if FACTS.search(name) else "task"
-
-
-@cache
-def _landscape_plugins() -> tuple[str, ...]:
-    return tuple(names("landscape"))
-
-
-def _of_landscape_plugin(name: str) -> bool:
-    return any(name == plugin or name.startswith(f"{plugin}_") for plugin in _landscape_plugins())
 
 
 def title(name: str, metric: Metric) -> str:
@@ -118,22 +62,6 @@ def task_score(results: Iterable[PointResult]) -> str | None:
     return max(sorted(candidates), key=lambda name: candidates[name], default=None)
 
 
-def levels(results: Iterable[PointResult]) -> dict[str, list[str]]:
-    """List the degradations (means, no quantiles) of each perturbation, by rising level."""
-    found: dict[str, dict[str, float]] = {}
-    for result in results:
-        for name in result.metrics:
-            parts = perturbed(name, result.metrics)
-            if parts is not None and not parts.statistic and parts.level > 0:
-                found.setdefault(parts.kind, {})[name] = parts.level
-    return {kind: sorted(ids, key=lambda name: (ids[name], name)) for kind, ids in sorted(found.items())}
-
-
-def middle_levels(results: Iterable[PointResult]) -> list[str]:
-    """List the middle level of each perturbation that is drawn at random."""
-    return [ids[len(ids) // 2] for kind, ids in levels(results).items() if not kind.startswith(RANKED)]
-
-
 def _landscape_place(name: str) -> tuple[int, str]:
     return min((place for place, word in enumerate(LANDSCAPE) if word in name), default=len(LANDSCAPE)), name
 
@@ -148,7 +76,7 @@ def main_landscape_scores(results: Iterable[PointResult]) -> list[str]:
     """List one landscape score for each plug-in: of all parameters, of the middle level, and the mean where there are several."""
     families: dict[str, list[str]] = {}
     for name in landscape_scores(results):
-        plugin = max((p for p in _landscape_plugins() if name == p or name.startswith(f"{p}_")), key=len, default=name)
+        plugin = max((p for p in plugins("landscape") if name == p or name.startswith(f"{p}_")), key=len, default=name)
         if not name.endswith("_chip"):
             families.setdefault(plugin, []).append(name)
     return sorted((_main_of(plugin, ids) for plugin, ids in families.items()), key=_landscape_place)
@@ -175,7 +103,10 @@ def ids_of(group: Group, metrics: Mapping[str, Metric], task: str | None) -> lis
             return (HARDWARE.index(name) if name in HARDWARE else len(HARDWARE), name)
         parts = perturbed(name, metrics) if group == "robustness" else None
         if parts is not None:
-            return (parts.kind, parts.level, parts.statistic)
+            return (0, parts.kind, -parts.level if falls(parts.kind) else parts.level, parts.statistic)
+        whole = of_curve(name, metrics) if group == "robustness" else None
+        if group == "robustness":
+            return (0, whole[1], float("inf"), whole[2]) if whole is not None else (1, name, 0.0, "")
         return _landscape_place(name) if group == "landscape" else (name != task, not name.startswith(task or ""), name)
 
     return sorted((name for name in metrics if group_of(name, metrics) == group), key=place)
@@ -185,13 +116,15 @@ def plotted_scores(results: list[PointResult]) -> tuple[list[str], list[str]]:
     """Choose the scores of the Pareto plots.
 
     Returns:
-        The main ones (task score, the middle level of each random perturbation, trace and top eigenvalue), and others: the remaining
-        levels, the middle one of ranked flips, and a score of each other landscape plug-in.
+        The main ones (task score, the middle level of each perturbation that stands for all, trace and top eigenvalue), and others: a
+        score of each other landscape plug-in, and, of a few perturbations, the remaining levels and the middle one of ranked flips. Of
+        many perturbations the levels are to be seen in the degradation curves only.
     """
     task, main = task_score(results), middle_levels(results)
     by_kind = levels(results)
-    aimed = [ids[len(ids) // 2] for kind, ids in by_kind.items() if kind.startswith(RANKED)]
-    other = [name for kind, ids in by_kind.items() for name in ids if name in aimed or not (kind.startswith(RANKED) or name in main)]
+    few = {kind: ids for kind, ids in by_kind.items() if main_kinds(by_kind) == list(by_kind)}
+    aimed = [middle(ids) for kind, ids in few.items() if kind.startswith(RANKED)]
+    other = [name for kind, ids in few.items() for name in ids if name in aimed or not (kind.startswith(RANKED) or name in main)]
     landscape = main_landscape_scores(results)
     curvature = [name for name in landscape if name in ("hessian_trace", "top_eigenvalue")]
     return [*([task] if task else []), *main, *curvature], [*other, *(name for name in landscape if name not in curvature)]

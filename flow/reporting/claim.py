@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import landscape_scores, levels, main_landscape_scores, task_score, title
+from flow.reporting.catalog import landscape_scores, main_landscape_scores, task_score, title
 from flow.reporting.claims.bootstrap import Matrix, Vector, correlate, interval, remainders, unit, with_study
 from flow.reporting.claims.frame import column, configuration
 from flow.reporting.correlation import FEWEST, Correlation, holm
+from flow.reporting.perturbation import levels, main_kinds, main_levels, middle
 from flow.reporting.result import PointResult
 
 KINDS = {"plain": "plain", "given_bits": "given the weight bits", "given_both": "given weight bits and clean score"}
@@ -185,9 +186,10 @@ def claim(results: list[PointResult]) -> Claim:
     """Correlate each landscape score with each degradation over the points that are ranked."""
     ranked = [result for result in results if result.ranked]
     by_kind, rows = levels(ranked), main_landscape_scores(ranked)
-    columns = [ids[len(ids) // 2] for ids in by_kind.values()]
+    kinds, columns = main_kinds(by_kind), main_levels(ranked)
     other_rows = [name for name in landscape_scores(ranked) if name not in rows]
-    other_columns = [name for ids in by_kind.values() for name in ids if name not in columns]
+    other_columns = [name for kind in kinds for name in by_kind[kind] if name not in columns]
+    further = [middle(ids) for kind, ids in by_kind.items() if kind not in kinds]
     main = _judge(_pairs(ranked, rows, columns))
     if not main:
         known = [point for point in ranked if point.weight_bits is not None]
@@ -197,6 +199,10 @@ def claim(results: list[PointResult]) -> Claim:
             f"and a rank correlation of fewer than {FEWEST} says nothing."
         )
         return Claim(Table(), {}, [words], False)
-    more = {"other landscape scores": (other_rows, columns), "other levels": (rows, other_columns)}
+    more = {
+        "other landscape scores": (other_rows, columns),
+        "other levels": (rows, other_columns),
+        "further perturbations": (rows, further),
+    }
     tables = {words: _table(ranked, _judge(_pairs(ranked, r, c)), r, c) for words, (r, c) in more.items()}
     return Claim(_table(ranked, main, rows, columns), {w: t for w, t in tables.items() if t.pairs}, _words(main), True)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.reporting.bitmap import contours, data_uri
-from flow.reporting.catalog import better, middle_levels, task_score
+from flow.reporting.catalog import better, task_score
+from flow.reporting.perturbation import middle_levels
 from flow.reporting.result import PointResult
 from flow.reporting.scale import Scale, scale
 
@@ -24,6 +25,8 @@ LOG_FROM = 10.0
 FORMS = {"float": "real numbers", "quantized": "weights on their grid"}
 PATHS = {"linear": "straight line", "aligned": "aligned channels", "curve": "trained curve"}
 COLOURS = ("validation", "train", "third")
+DRAWN = ("surface_", "spectrum_", "mode_connectivity_")
+"""How the names of the arrays begin that are drawn here; other files have those of faults."""
 DECADES = 6
 """Of a spectral density that are shown."""
 
@@ -94,7 +97,7 @@ def load(files: Sequence[Path]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for file in files:
         with np.load(file, allow_pickle=False) as arrays:
-            found |= {name: np.asarray(arrays[name], np.float64) for name in arrays.files}
+            found |= {name: np.asarray(arrays[name], np.float64) for name in arrays.files if name.startswith(DRAWN)}
     return {name: values for name, values in found.items() if values.size and np.isfinite(values).any()}
 
 

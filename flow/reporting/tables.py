@@ -1,11 +1,12 @@
 """Plain text tables for the terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import KNOWN_KINDS, Group, ids_of, middle_levels, perturbed, task_score, title
+from flow.reporting.catalog import Group, group_of, ids_of, task_score, title
 from flow.reporting.numbers import half_width, listing, plus_minus, significant
+from flow.reporting.perturbation import middle_levels, perturbed
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
 
@@ -16,6 +17,7 @@ SECTIONS: tuple[tuple[Group, str, str], ...] = (
     ("hardware", "Hardware cost", "of part"),
     ("task", "Task score", ""),
     ("robustness", "Degradation under a perturbation", "of clean"),
+    ("protection", "Protection", ""),
     ("landscape", "Loss landscape", ""),
     ("compat", "As the released code, to compare", ""),
     ("import", "Approximation of an imported network", ""),
@@ -140,11 +142,11 @@ def _columns(results: list[PointResult]) -> list[str]:
     return [name for name in wanted if any(name in result.metrics for result in results)]
 
 
-def _header(name: str, results: Iterable[PointResult]) -> tuple[str, str]:
+def _header(name: str, results: Sequence[PointResult]) -> tuple[str, str]:
     words = {"latency_cycles": "cycles", "latency_ns": "latency", "hessian_trace": "trace"}
     unit = next(result.metrics[name].unit for result in results if name in result.metrics)
     text = words.get(name, name.replace("_", " ") if len(name) > 4 else name.upper())
-    if any(kind in name for kind in KNOWN_KINDS):
+    if any(name in result.metrics and group_of(name, result.metrics) == "robustness" for result in results):
         text = f"Δ {text}"
     return text, "" if unit.lower() == text.lower() else unit
 

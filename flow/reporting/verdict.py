@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import better, middle_levels, task_score, title
+from flow.reporting.catalog import better, task_score, title
 from flow.reporting.numbers import listing, plus_minus, significant, with_unit
 from flow.reporting.panels import Panel, all_panels, axis_title, ranked_scores
 from flow.reporting.pareto import knee
+from flow.reporting.perturbation import middle_levels
 from flow.reporting.result import PointResult
 
 

@@ -10,7 +10,8 @@ from flow.core.errors import ConfigError
 from flow.core.metric import Metric
 from flow.core.plugins import suggest
 from flow.core.state import State
-from flow.reporting.catalog import landscape_scores, levels, task_score
+from flow.reporting.catalog import landscape_scores, task_score
+from flow.reporting.perturbation import levels, main_levels
 from flow.reporting.result import PointResult
 from flow.screening.regression import Floats, Groups
 from flow.screening.twins import Candidate, configuration
@@ -117,14 +118,15 @@ def choose_targets(candidates: Sequence[Candidate], screen: ScreenConfig, again:
 
     Args:
         candidates: the points, with what is in the store of them.
-        screen: `targets`; empty: the middle level of each perturbation.
+        screen: `targets`; empty: the middle level of each perturbation that stands for all.
         again: command that runs the study.
 
     Raises:
         ConfigError: an id is unknown, or too few configurations were measured.
     """
     ranked = [c for c in candidates if c.full is not None]
-    found = levels(as_results([c.full.metrics for c in ranked if c.full is not None]))
+    results = as_results([c.full.metrics for c in ranked if c.full is not None])
+    found = levels(results)
     everything = sorted({name for ids in found.values() for name in ids})
     if not everything:
         raise ConfigError(f"screen: no degradation of this study is in the store, so there is nothing to learn from. Run: {again}")
@@ -134,7 +136,7 @@ def choose_targets(candidates: Sequence[Candidate], screen: ScreenConfig, again:
             raise ConfigError(
                 f"screen.targets: '{name}' was not measured. Degradations: {', '.join(everything)}.{suggest(name, everything)}"
             )
-    targets = list(screen.targets) or [ids[len(ids) // 2] for ids in found.values()]
+    targets = list(screen.targets) or main_levels(results)
     for name in targets:
         count = len({configuration(c.point) for c in ranked if c.full is not None and name in c.full.metrics})
         if count < FEWEST:

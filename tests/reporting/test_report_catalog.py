@@ -7,7 +7,7 @@ from report_samples import failed, point, study
 
 from flow.core.errors import ConfigError
 from flow.core.metric import Metric
-from flow.reporting import catalog, numbers
+from flow.reporting import catalog, numbers, perturbation
 from flow.reporting.publish import published, scrub
 from flow.reporting.result import PointResult
 from flow.reporting.scale import scale
@@ -27,8 +27,8 @@ from flow.reporting.scale import scale
     ],
 )
 def test_ids_under_perturbation_are_taken_apart(name, expected):
-    found = catalog.perturbed(name, {"emd": Metric(1.0)})
-    assert found == (catalog.Perturbed(*expected) if expected else None)
+    found = perturbation.perturbed(name, {"emd": Metric(1.0)})
+    assert found == (perturbation.Perturbed(*expected) if expected else None)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_score_of_a_layer_is_no_degradation():
     result = PointResult("p", "ok", metrics={name: Metric(1.0, direction="lower") for name in (*names, "emd_gauss_10")})
     groups = {name: catalog.group_of(name, result.metrics) for name in names}
     assert groups == {**dict.fromkeys(names, "landscape"), "emd": "task"}
-    assert catalog.levels([result]) == {"gauss": ["emd_gauss_10"]}
+    assert perturbation.levels([result]) == {"gauss": ["emd_gauss_10"]}
     assert catalog.task_score([result]) == "emd"
     assert catalog.landscape_scores([result]) == ["hessian_trace", "jacobian_norm", "sharpness_mean_0.5"]
 
@@ -184,4 +184,5 @@ def test_figures_of_the_released_code_are_neither_plotted_nor_correlated():
     metrics |= {"pylandscape_jacobian": Metric(1.0), "pylandscape_flips_n5_integers": Metric(1.0)}
     result = PointResult("p", "ok", metrics=metrics)
     assert catalog.landscape_scores([result]) == ["hessian_trace"] and catalog.task_score([result]) == "emd"
-    assert list(catalog.levels([result])) == ["gauss"] and catalog.plotted_scores([result]) == (["emd", "emd_gauss_5", "hessian_trace"], [])
+    assert list(perturbation.levels([result])) == ["gauss"]
+    assert catalog.plotted_scores([result]) == (["emd", "emd_gauss_5", "hessian_trace"], [])

@@ -290,7 +290,7 @@ def test_the_page_says_what_holds_in_a_sentence_and_nothing_when_there_is_nothin
 
 
 def test_ids_of_ranked_flips_belong_to_the_task_score():
-    from flow.reporting.catalog import levels, perturbed
+    from flow.reporting.perturbation import levels, perturbed
 
     metrics = {"emd": Metric(1.0), "emd_ranked_flip_fkeras_5": Metric(1.0)}
     assert perturbed("emd_ranked_flip_fkeras_5", metrics).kind == "ranked_flip_fkeras"

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flow.reporting.catalog import levels, perturbed, task_score, title
+from flow.reporting.catalog import task_score, title
+from flow.reporting.perturbation import KNOWN_KINDS, RANKED, levels, main_kinds, middle, perturbed
 from flow.reporting.result import PointResult
 
 Vector = NDArray[np.float64]
 IN_WEIGHTS = re.compile(r"flip|stuck|weight|fault")
-RANKED = "ranked"
 NOT_THE_NETWORK = ("name", "seed")
 
 
@@ -87,14 +87,20 @@ class Frame:
         return any(parts.task == self.task for r in self.points if name in r.metrics and (parts := perturbed(name, r.metrics)) is not None)
 
     @cached_property
+    def judged(self) -> dict[str, str]:
+        """The middle level of each perturbation that claims are judged on: those of the paper, or else those that stand for all."""
+        kinds = [kind for kind in self.kinds if kind in KNOWN_KINDS] or main_kinds(self.kinds)
+        return {kind: middle(self.kinds[kind]) for kind in kinds if not kind.startswith(RANKED)}
+
+    @cached_property
     def noise(self) -> dict[str, str]:
-        """The middle level of each perturbation of the inputs."""
-        return {kind: ids[len(ids) // 2] for kind, ids in self.kinds.items() if not of_weights(kind)}
+        """The middle level of each perturbation of the inputs that is judged."""
+        return {kind: name for kind, name in self.judged.items() if not of_weights(kind)}
 
     @cached_property
     def flips(self) -> dict[str, str]:
-        """The middle level of each random perturbation of the weights; ranked flips are no random ones."""
-        return {kind: ids[len(ids) // 2] for kind, ids in self.kinds.items() if of_weights(kind) and not kind.startswith(RANKED)}
+        """The middle level of each random perturbation of the weights that is judged; ranked flips are no random ones."""
+        return {kind: name for kind, name in self.judged.items() if of_weights(kind)}
 
     def having(self, *ids: str, bits: bool = False) -> list[PointResult]:
         """Return the points that have these metrics, and weight bits if asked for."""

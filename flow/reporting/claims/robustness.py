@@ -7,9 +7,10 @@ import numpy as np
 
 from flow.reporting.claims.bootstrap import effect, mean, weights
 from flow.reporting.claims.curvature import labels
-from flow.reporting.claims.frame import RANKED, Frame, Vector, column
+from flow.reporting.claims.frame import Frame, Vector, column
 from flow.reporting.claims.judge import Judgement, Part
 from flow.reporting.numbers import significant
+from flow.reporting.perturbation import RANKED
 from flow.reporting.result import PointResult
 
 MILD = 20.0
@@ -128,7 +129,7 @@ def q10(frame: Frame) -> Judgement:
         f"Degradation by the first n bits of a ranking, less {FAR_MORE:g} times that by n random bits, point by point: far more is more "
         f"than {FAR_MORE:g} times as much. The middle n decides for every ranking; the others are shown."
     )
-    start = f"{RANKED}_flip_"
+    start = f"{RANKED}flip_"
     found = [_ranked(frame, kind, kind.removeprefix(start)) for kind in frame.kinds if kind.startswith(start)]
     parts = [part for some, _ in found for part in some]
     parts = parts or [Part("ranked flips", None, note="no point has ranked flips beside as many random ones (perturbation ranked_flip)")]
