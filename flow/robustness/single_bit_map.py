@@ -1,0 +1,211 @@
+"""The map of single bits: every deployed bit, of weights and biases, flipped alone.
+
+No other perturbation says which bits matter, and this one is exact over the bits: only the samples are a choice. Bosio et al.
+(doi:10.1109/LATW.2019.8704548) and FKeras (Weng et al., doi:10.1145/3665334) tell critical bits of quantized networks in the same way, for
+some of the bits or for all. Level: 1, the number of bits that flip. Cost: one scoring of `map_samples` for each bit, of those samples
+only whose on-chip output changes.
+
+A bit *matters* if its flip changes the score of at least one of the samples. It is *visible* if its flip makes the mean score worse by
+`tolerance` of the clean mean.
+
+Expected time to a visible error: upsets come to each bit as a Poisson process with the rate of an environment (see
+`flow.robustness._environments`), and memory is rewritten (scrubbed) before a second one comes. The first upset that by itself makes a
+visible error then comes after an exponentially distributed time, whose mean is 1 / (rate x number of visible bits). Each deployed bit is
+taken for one memory cell of that kind, of one chip: with n chips the first error comes n times sooner, and where weights are wired
+into lookup tables, a bit is several configuration cells.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.config import RobustnessConfig
+from flow.core.metric import Metric
+from flow.core.stage import Progress
+from flow.robustness._bits import BitSpace, Ints
+from flow.robustness._campaign import Campaign
+from flow.robustness._environments import environments, visible_days
+from flow.robustness._subject import Subject, Values
+from flow.statistics import RESAMPLES, mean_interval
+
+TITLE = "map of single bits"
+NAME = "single_bit_map"
+BLOCK = 2**22  # numbers of a block of resamples; not what memory allows, for the last digits of sums depend on it
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class BitMap:
+    """What each bit does.
+
+    Attributes:
+        space: the bits (B,).
+        values: degradation of each sample by each bit (B, n).
+        clean: clean scores (n,).
+        tolerance: share of the clean mean from which on a degradation is visible.
+    """
+
+    space: BitSpace
+    values: Values
+    clean: Values
+    tolerance: float
+
+    @cached_property
+    def means(self) -> Values:
+        """Mean degradation by bit (B,)."""
+        return np.asarray(self.values.mean(axis=1))
+
+    @cached_property
+    def threshold(self) -> float:
+        """Degradation from which on a bit is visible."""
+        return self.tolerance * abs(float(self.clean.mean()))
+
+    @cached_property
+    def changed(self) -> NDArray[np.bool_]:
+        """Whether a bit changes the score of a sample (B, n)."""
+        return np.asarray(self.values != 0)
+
+    @cached_property
+    def tensor(self) -> Ints:
+        """Parameter of each bit (B,)."""
+        return np.repeat(self.space.tensor, self.space.widths)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Layer of each parameter, as a part of an id."""
+        pairs = zip(self.space.names, self.space.formats, strict=True)
+        return tuple(re.sub(r"\W+", "_", form.layer or name).strip("_") for name, form in pairs)
+
+    def groups(self) -> dict[str, NDArray[np.bool_]]:
+        """Return which bits (B,) belong to all and to each layer, by what stands for them in an id: nothing, ``_layer_<name>``."""
+        layers = np.array(self.layers)[self.tensor]
+        return {"": np.ones(self.space.total, bool), **{f"_layer_{name}": layers == name for name in dict.fromkeys(self.layers)}}
+
+    def visible(self, means: Values, threshold: Values | float) -> NDArray[np.bool_]:
+        """Tell which mean degradations (..., B) are visible; none is where nothing got worse, be the clean score 0."""
+        return np.asarray((means >= threshold) & (means > 0))
+
+    def describe(self, bit: int) -> str:
+        """Say where a bit is."""
+        word, place = (int(part) for part in self.space.locate(np.array(bit)))
+        tensor = int(self.space.tensor[word])
+        form, index = self.space.formats[tensor], word - int(np.argmax(self.space.tensor == tensor))
+        where = ", ".join(str(i) for i in np.unravel_index(index, self.space.shapes[tensor]))
+        sign = " (sign)" if form.signed and place == form.bits - 1 else ""
+        return f"bit {place}{sign} of {form.role} {index} [{where}] of {self.layers[tensor]}"
+
+
+def bit_map(subject: Subject, config: RobustnessConfig, progress: Progress) -> BitMap:
+    """Flip each bit alone."""
+    space, samples = subject.space(), min(config.map_samples, len(subject.x))
+    campaign = Campaign(subject, space, NAME, lambda bits: space.flipped(bits[:, None]), samples)
+    values = campaign.run(space.total, lambda fraction, _: progress(fraction, f"{TITLE}: {round(fraction * space.total)}/{space.total}"))
+    return BitMap(space, values, subject.clean[:samples], config.tolerance)
+
+
+def resampled(found: BitMap, groups: Values, rng: np.random.Generator) -> tuple[Values, Values, Values]:
+    """Draw samples with replacement, the same for all bits, and look again.
+
+    Args:
+        found: the map.
+        groups: which bits (B, G) are counted together, as 0 and 1.
+        rng: source of the 1000 resamples.
+
+    Returns:
+        Shares in percent of the bits that matter and of those that are visible (1000, G), and the largest mean degradation (1000,).
+    """
+    samples, sizes = len(found.clean), groups.sum(axis=0)
+    matter, visible, worst = np.empty((RESAMPLES, len(sizes))), np.empty((RESAMPLES, len(sizes))), np.empty(RESAMPLES)
+    changed, rows = found.changed.T.astype(np.float64), max(1, BLOCK // max(1, found.space.total))
+    for start in range(0, RESAMPLES, rows):
+        part = slice(start, min(start + rows, RESAMPLES))
+        picks = rng.integers(0, samples, (part.stop - start, samples))
+        weights = np.stack([np.bincount(row, minlength=samples) for row in picks]) / samples
+        means = weights @ found.values.T
+        threshold = found.tolerance * np.abs(weights @ found.clean)[:, None]
+        matter[part] = 100 * (weights @ changed > 0).astype(np.float64) @ groups / sizes
+        visible[part] = 100 * found.visible(means, threshold).astype(np.float64) @ groups / sizes
+        worst[part] = means.max(axis=1)
+    return matter, visible, worst
+
+
+def basic_interval(value: float, again: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
+    """Return the 95 % interval of the basic bootstrap, which turns the resamples around: with fewer different samples, fewer bits matter.
+
+    Args:
+        value: of the samples.
+        again: of resamples (R,).
+        low: the least possible.
+        high: the most possible.
+    """
+    lower, upper = np.quantile(again, [0.025, 0.975])
+    return float(max(low, min(value, 2 * value - upper))), float(min(high, max(value, 2 * value - lower)))
+
+
+def metrics_of(found: BitMap, subject: Subject, rng: np.random.Generator) -> dict[str, Metric]:
+    """Make the figures of a map; see `measure`."""
+    score, metrics, groups = subject.score, dict[str, Metric](), found.groups()
+    matter, visible, worst = resampled(found, np.stack(list(groups.values()), axis=1).astype(np.float64), rng)
+    name, source = f"{score.id}_{NAME}_1", f"all {found.space.total} bits, {len(found.clean)} samples"
+    for i, (suffix, mine) in enumerate(groups.items()):
+        words = suffix.replace("_layer_", ", layer ")
+        value, ci = mean_interval(found.values[mine].mean(axis=0))
+        metrics[f"{name}{suffix}"] = Metric(
+            value, score.unit, direction="lower", ci=ci, source=source, title=f"{score.title} degradation, one bit, mean of all{words}"
+        )
+        shares = {
+            "matter": (found.changed[mine].any(axis=1), matter, f"Bits that matter{words}"),
+            "visible": (found.visible(found.means[mine], found.threshold), visible, f"Bits that cost {_cost(found, subject)}{words}"),
+        }
+        for key, (flags, again, title) in shares.items():
+            share = 100 * float(flags.mean())
+            ci = basic_interval(share, again[:, i], 0.0, 100.0)
+            metrics[f"{name}{suffix}_{key}"] = Metric(share, "%", direction="lower", ci=ci, source=source, title=title)
+    bit = int(np.argmax(found.means))
+    value = float(found.means[bit])
+    metrics[f"{name}_worst"] = Metric(
+        value, score.unit, direction="lower", ci=basic_interval(value, worst), source=f"{source}; {found.describe(bit)}",
+        title=f"{score.title} degradation, the worst bit",
+    )  # fmt: skip
+    return metrics
+
+
+def _cost(found: BitMap, subject: Subject) -> str:
+    return f"{100 * found.tolerance:g} % of {subject.score.title}"
+
+
+def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
+    """Measure the map; the first three also come by layer, with ``_layer_<name>`` behind ``_1``.
+
+    - ``<score>_single_bit_map_1``: mean degradation over all bits, Student's t over samples.
+    - ``<score>_single_bit_map_1_matter``, ``..._visible``: shares of the bits, in percent, basic bootstrap over samples.
+    - ``<score>_single_bit_map_1_worst``: the largest mean degradation by one bit; the source says which. Its interval, of the same
+      bootstrap, allows for the choice of the largest.
+    - ``upset_days_to_visible_<environment>``: expected time to a visible error, with the interval of the share of visible bits.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
+    places = environments(config)
+    found = bit_map(subject, config, progress)
+    metrics = metrics_of(found, subject, rng)
+    word, place = found.space.locate(np.arange(found.space.total, dtype=np.int64))
+    shapes = np.zeros((len(found.space.names), max(1, *(len(shape) for shape in found.space.shapes))), np.int64)
+    for row, shape in zip(shapes, found.space.shapes, strict=True):
+        row[: len(shape)] = shape
+    arrays = {
+        "degradation": found.means, "changed": found.changed.mean(axis=1), "word": word, "place": place, "tensor": found.tensor,
+        "names": np.array(found.space.names), "layers": np.array(found.layers),
+        "roles": np.array([form.role for form in found.space.formats]), "widths": np.array([form.bits for form in found.space.formats]),
+        "signed": np.array([form.signed for form in found.space.formats]), "shapes": shapes, "threshold": np.array(found.threshold),
+    }  # fmt: skip
+    subject.records.update({f"{NAME}_{key}": array for key, array in arrays.items()})
+    share = metrics[f"{subject.score.id}_{NAME}_1_visible"]
+    days = visible_days(places, share, found.space.total, _cost(found, subject))
+    subject.records["upset_names"] = np.array([place.id for place in places])
+    subject.records["upset_rates"] = np.array([place.rate for place in places])
+    subject.records["upset_days"] = np.array([days[place.id].value if place.id in days else np.inf for place in places])
+    return metrics | {f"upset_days_to_visible_{name}": metric for name, metric in days.items()}
