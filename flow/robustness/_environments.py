@@ -68,9 +68,8 @@ def _rate(name: str, row: dict[str, float]) -> float:
         case ["cross_section_cm2", "fluence_cm2", "fluence_fb", "luminosity_cm2_s"]:
             flux = row["fluence_cm2"] / (row["fluence_fb"] * PER_FEMTOBARN) * row["luminosity_cm2_s"]
         case given:
-            raise ConfigError(
-                f"upset rates, {name}: {', '.join(given) or 'nothing'} gives no rate; the head of {TABLE.name} says what does."
-            )
+            raise ConfigError(f"upset rates, {name}: no rate from {', '.join(given) or 'nothing'}; see the head of {TABLE.name}.")
+
     return row["cross_section_cm2"] * flux * DAY
 
 
@@ -82,9 +81,7 @@ def environments(config: RobustnessConfig) -> tuple[Environment, ...]:
     """
     table = {place.id: place for place in read_table()}
     if config.environment and config.environment not in table:
-        raise ConfigError(
-            f"robustness.environment = {config.environment!r} is none of {', '.join(table)}; or leave it out for all of them."
-        )
+        raise ConfigError(f"robustness.environment = {config.environment!r} is none of {', '.join(table)}. Leave it out for all of them.")
     if config.upset_rate is not None:
         return (Environment(OWN, "the rate given", config.upset_rate, "robustness.upset_rate"),)
     return (table[config.environment],) if config.environment else tuple(table.values())

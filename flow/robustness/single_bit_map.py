@@ -1,9 +1,8 @@
 """The map of single bits: every deployed bit, of weights and biases, flipped alone.
 
-No other perturbation says which bits matter, and this one is exact over the bits: only the samples are a choice. Bosio et al.
-(doi:10.1109/LATW.2019.8704548) and FKeras (Weng et al., doi:10.1145/3665334) tell critical bits of quantized networks in the same way, for
-some of the bits or for all. Level: 1, the number of bits that flip. Cost: one scoring of `map_samples` for each bit, of those samples
-only whose on-chip output changes.
+No other perturbation says which bits matter, and this one is exact over the bits: only the samples are a choice. FKeras (Weng et al.,
+doi:10.1145/3665334) judges its rankings by such a map. Level: 1, the number of bits that flip. Cost: one scoring of `map_samples` for each
+bit, of those samples only whose on-chip output changes.
 
 A bit *matters* if its flip changes the score of at least one of the samples. It is *visible* if its flip makes the mean score worse by
 `tolerance` of the clean mean.
@@ -132,8 +131,12 @@ def resampled(found: BitMap, groups: Values, rng: np.random.Generator) -> tuple[
     return matter, visible, worst
 
 
-def basic_interval(value: float, again: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
-    """Return the 95 % interval of the basic bootstrap, which turns the resamples around: with fewer different samples, fewer bits matter.
+def bootstrap_interval(value: float, again: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
+    """Return the 95 % interval that holds those of the percentile and of the basic bootstrap.
+
+    A count of bits above a threshold, and a largest mean, are biased upwards by the noise of few samples, in the resamples once more, and
+    a count of bits that matter downwards: the basic bootstrap mirrors that, and overshoots where the noise is skewed. On subsets of 64 of
+    1,000 samples of an autoencoder, the one or the other covers in 83 % of the cases only, both together in 95 to 99 %.
 
     Args:
         value: of the samples.
@@ -141,8 +144,8 @@ def basic_interval(value: float, again: Values, low: float = -np.inf, high: floa
         low: the least possible.
         high: the most possible.
     """
-    lower, upper = np.quantile(again, [0.025, 0.975])
-    return float(max(low, min(value, 2 * value - upper))), float(min(high, max(value, 2 * value - lower)))
+    lower, upper = (float(end) for end in np.quantile(again, [0.025, 0.975]))
+    return max(low, min(value, lower, 2 * value - upper)), min(high, max(value, upper, 2 * value - lower))
 
 
 def metrics_of(found: BitMap, subject: Subject, rng: np.random.Generator) -> dict[str, Metric]:
@@ -162,12 +165,13 @@ def metrics_of(found: BitMap, subject: Subject, rng: np.random.Generator) -> dic
         }
         for key, (flags, again, title) in shares.items():
             share = 100 * float(flags.mean())
-            ci = basic_interval(share, again[:, i], 0.0, 100.0)
+            # What was seen to matter does.
+            ci = bootstrap_interval(share, again[:, i], share if key == "matter" else 0.0, 100.0)
             metrics[f"{name}{suffix}_{key}"] = Metric(share, "%", direction="lower", ci=ci, source=source, title=title)
     bit = int(np.argmax(found.means))
     value = float(found.means[bit])
     metrics[f"{name}_worst"] = Metric(
-        value, score.unit, direction="lower", ci=basic_interval(value, worst), source=f"{source}; {found.describe(bit)}",
+        value, score.unit, direction="lower", ci=bootstrap_interval(value, worst), source=f"{source}; {found.describe(bit)}",
         title=f"{score.title} degradation, the worst bit",
     )  # fmt: skip
     return metrics
@@ -181,7 +185,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     """Measure the map; the first three also come by layer, with ``_layer_<name>`` behind ``_1``.
 
     - ``<score>_single_bit_map_1``: mean degradation over all bits, Student's t over samples.
-    - ``<score>_single_bit_map_1_matter``, ``..._visible``: shares of the bits, in percent, basic bootstrap over samples.
+    - ``<score>_single_bit_map_1_matter``, ``..._visible``: shares of the bits, in percent, bootstrap over samples.
     - ``<score>_single_bit_map_1_worst``: the largest mean degradation by one bit; the source says which. Its interval, of the same
       bootstrap, allows for the choice of the largest.
     - ``upset_days_to_visible_<environment>``: expected time to a visible error, with the interval of the share of visible bits.
