@@ -1,6 +1,7 @@
 """Gaussian input noise as in Baldi et al., arXiv:2502.08355: at p %, x + (p / 100) N(0, 1), clamped to [0, max].
 
-Inputs that have a sign are clamped to [min, max] of the clean ones.
+Inputs that have a sign are clamped to [min, max] of the clean ones. Levels: percent, those of ``robustness.noise_percent``. Cost: one
+evaluation of the samples for each level and draw.
 """
 
 import numpy as np

@@ -1,0 +1,31 @@
+"""Hot channels, stuck at full scale in all samples: the largest word of the network's input.
+
+Each channel is hot with the probability of the level; the hot channels of a lower level are among those of a higher one. A normalisation
+in front of the network is not done again. Levels: percent of the channels. Cost: that of a noise; eight times the draws with a quarter of
+the samples, since all samples share the hot channels.
+"""
+
+import numpy as np
+
+from flow.config import RobustnessConfig
+from flow.core.metric import Metric
+from flow.core.stage import Progress
+from flow.model import Array
+from flow.robustness import dead_channels
+from flow.robustness._noise import channels, measure_modules, words
+from flow.robustness._subject import Subject
+
+TITLE = "hot channels"
+LEVELS = (1.0, 2.0, 5.0)
+
+
+def apply(subject: Subject, random: Array, percent: float) -> Array:
+    """Return the inputs with some channels at full scale."""
+    form = words(subject)
+    return np.where((random < percent / 100) & channels(subject), np.float32(form.high * form.scale), subject.x)
+
+
+def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
+    """Measure ``<score>_hot_channels_<percent>``; see `flow.robustness._noise.measure_modules`."""
+    levels = config.levels.get("hot_channels", LEVELS)
+    return measure_modules(subject, config, rng, progress, "hot_channels", TITLE, dead_channels.draw, apply, levels)
