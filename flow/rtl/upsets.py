@@ -88,8 +88,8 @@ class Table:
     defined: Flags
 
     def misses(self, values: Array) -> Flags:
-        """Tell which of the results (n, operations) of a stage select an entry that is undefined."""
-        return ~self.defined[np.ldexp(values[:, self.word], self.fraction).astype(np.int64) - self.low]
+        """Tell which words (n,) select an entry that is undefined."""
+        return np.asarray(~self.defined[np.ldexp(values, self.fraction).astype(np.int64) - self.low])
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,16 @@ class StageLogic:
 
     def outputs(self, values: Array) -> tuple[Array, Flags]:
         """Return the words of the next register, (n, words), and (n,) whether an undefined entry was selected, which is taken as 0."""
-        undefined = np.zeros(len(values), np.bool_)
-        if self.tables:
-            results = np.asarray(self.logic.predict(values, n_threads=1, dump=True))
-            undefined = np.logical_or.reduce([table.misses(results) for table in self.tables])
-        return np.asarray(self.logic.predict(values, n_threads=1), np.float64), undefined
+        logic, extra = self.logic, [table.word for table in self.tables]
+        outputs, none = [*logic.out_idxs, *extra], [0] * len(extra)
+        seen = logic._replace(
+            shape=(logic.shape[0], len(outputs)), out_idxs=outputs, out_shifts=[*logic.out_shifts, *none], out_negs=[*logic.out_negs, *none]
+        )
+        words = np.asarray(seen.predict(values, n_threads=1), np.float64)
+        undefined = np.zeros(len(words), np.bool_)
+        for table, column in zip(self.tables, words[:, logic.shape[1] :].T, strict=True):
+            undefined |= table.misses(column)
+        return words[:, : logic.shape[1]], undefined
 
 
 @dataclass(frozen=True)

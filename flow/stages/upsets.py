@@ -1,7 +1,7 @@
 """Stage ``upsets``: bits of pipeline registers flip, each for one clock cycle; the simulated Verilog gives the same outputs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,8 +128,11 @@ def draw(
     outputs, undefined = stages.outputs(x[sample], bit)
     shape = subject.outputs.shape[1:]
     last = np.moveaxis(outputs.reshape(count, *shape[1:], shape[0]), -1, 1)
-    scores = subject._score(torch.from_numpy(np.ascontiguousarray(last)).to(subject.outputs.dtype), sample)
-    worse = subject.degradation(scores, sample)
+    hit = replace(
+        subject, x=subject.x[sample], targets=subject.targets[sample], clean=subject.clean[sample],
+        outputs=subject.outputs[torch.from_numpy(sample)],
+    )  # fmt: skip
+    worse = hit.degradation(hit.score_outputs(torch.from_numpy(np.ascontiguousarray(last)).to(subject.outputs.dtype)))
     changed = (outputs != clean[sample]).any(axis=1)
     return Draws(bit, sample, outputs, undefined, changed, worse, changed & (worse >= tolerance * abs(float(subject.clean.mean()))))
 
