@@ -9,6 +9,7 @@ from flow.core.errors import ConfigError, MismatchError
 from flow.core.metric import Metric
 from flow.core.stage import Job, Stage
 from flow.model import model_for, model_sources
+from flow.robustness._environments import TABLE, environments, visible_days
 from flow.rtl.simulate import DRIVER, simulator, version
 from flow.stages._measuring import load_network
 from flow.stages.data import read_dataset
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from flow.config import DesignPoint
+    from flow.config import DesignPoint, RobustnessConfig
     from flow.robustness._subject import Subject
     from flow.rtl.upsets import Pipeline
 
@@ -29,16 +30,17 @@ TOOLS = simulator()
 
 
 def sources(point: "DesignPoint") -> Mapping[str, Path]:
-    """Return the model, and the C++ that drives the simulation."""
-    return {**model_sources(point.model), "driver": DRIVER}
+    """Return the model, the table of upset rates, and the C++ that drives the simulation."""
+    return {**model_sources(point.model), "upset rates": TABLE, "driver": DRIVER}
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a number of flips that has no interval.
+    """Refuse a number of flips that has no interval, and an environment that is not known.
 
     Raises:
-        ConfigError: registers.flips is 1.
+        ConfigError: registers.flips is 1, or there is no such environment.
     """
+    environments(point.robustness)
     if point.registers.flips == 1:
         raise ConfigError("registers.flips = 1: one flip has no confidence interval. Draw more, for example 20000.")
 
@@ -101,8 +103,14 @@ def run(job: Job) -> None:
     job.progress(0.2, f"{point.registers.flips} register bits")
     draws = draw(subject, stages, inputs, clean, point.registers.flips, point.robustness.tolerance, job.rng(point.data.seed, "draws"))
     job.metrics.update(measures(subject, stages, draws, point.robustness.tolerance, job.rng(point.data.seed, "bootstrap")))
+    error = f"a sample {100 * point.robustness.tolerance:g} % of {subject.score.title}"
+    days = days_to_visible(point.robustness, job.metrics["register_flip_visible_percent"], int(stages.ends[-1]), error)
+    job.metrics.update({f"register_days_to_visible_{place}": metric for place, metric in days.items()})
+    arrays = records(stages, draws) | {
+        "upsets_environments": np.array(list(days), np.str_), "upsets_days": np.array([m.value for m in days.values()], np.float64)
+    }  # fmt: skip
     with job.output("upsets").open("wb") as file:
-        np.savez(file, **records(stages, draws))  # type: ignore[arg-type]
+        np.savez(file, **arrays)
     job.progress(0.4, f"{TOOLS[0].name} builds the simulation")
     compare(job, stages, inputs, clean, draws)
 
@@ -162,6 +170,19 @@ def measures(subject: "Subject", stages: "Pipeline", draws: Draws, tolerance: fl
         share, ci = _share(hits)
         found[f"register_flip_{name}_percent"] = Metric(share, "%", direction="lower", ci=ci, source=source, title=title)
     return found
+
+
+def days_to_visible(config: "RobustnessConfig", share: Metric, bits: int, error: str) -> dict[str, Metric]:
+    """Return the expected days between visible upsets of registers, by environment.
+
+    An upset matters for the sample that is in the register only, so its rate is that of all register bits times the share that is visible;
+    the pipeline is taken to be full, one sample a cycle.
+    """
+    places = environments(config)
+    found = visible_days(places, share, bits, error)
+    titles = {place.id: f"Expected time until an upset of a register costs {error}, {place.title}" for place in places}
+    note = "the rate of a memory cell is taken for a flip-flop"
+    return {name: replace(metric, title=titles[name], source=f"{metric.source}; {note}") for name, metric in found.items()}
 
 
 def _share(hits: "Flags") -> tuple[float, tuple[float, float]]:
@@ -244,6 +265,7 @@ STAGE = Stage(
     measures=("gate_upsets_*", "register_*", "*_register_flip_*"),
     config=(
         "model", "network.size", "data.seed", "registers", "robustness.samples", "robustness.tolerance", "robustness.memory_gb",
+        "robustness.environment", "robustness.upset_rate",
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage",
     ), tools=TOOLS, packages=("alkaid", "torch", "numpy", "scipy", "onnx"), sources=sources, check=check, seconds=30,
 )  # fmt: skip

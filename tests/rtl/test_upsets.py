@@ -177,6 +177,11 @@ def test_the_stage_measures_what_all_flips_do(trained, tmp_path):
         assert f"3000 draws of {len(worse)} register bits and 40 samples" in job.metrics[name].source
     with np.load(job.out / "upsets") as archive:
         found = dict(archive)
+    visible = figures["register_flip_visible_percent"] / 100 * len(worse)
+    days = {name: metric for name, metric in job.metrics.items() if name.startswith("register_days_to_visible_")}
+    assert days["register_days_to_visible_leo_sram"].value == pytest.approx(1 / (4.04e-7 * visible))
+    assert len(days) == len(found["upsets_environments"]) > 1
+    assert "flip-flop" in days["register_days_to_visible_leo_sram"].source
     assert found["upsets_bits"].sum() == len(worse)
     assert found["upsets_names"].tolist()[:: len(model.stages)] == ["model_inp_reg", "model_out"]
     assert (found["upsets_degradation"] * found["upsets_draws"]).sum() / 3000 == pytest.approx(figures["mse_register_flip_1"])
@@ -196,7 +201,8 @@ def test_verilog_that_differs_is_no_result(trained, tmp_path, monkeypatch, row, 
         upsets.run(job_of(trained, tmp_path))
 
 
-def test_one_flip_has_no_interval():
-    with pytest.raises(ConfigError, match="no confidence interval"):
-        upsets.check(DesignPoint.model_validate({"model": "econ_t", "registers": {"flips": 1}}))
+def test_what_cannot_work_is_refused_before_any_work():
+    for settings, words in (({"registers": {"flips": 1}}, "no confidence interval"), ({"robustness": {"environment": "moon"}}, "moon")):
+        with pytest.raises(ConfigError, match=words):
+            upsets.check(DesignPoint.model_validate({"model": "econ_t", **settings}))
     assert "driver" in upsets.sources(DesignPoint.model_validate({"model": "econ_t"}))
