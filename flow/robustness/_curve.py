@@ -33,6 +33,8 @@ class Axis:
 
 ROUNDS, CLOSE = 5, 0.05
 """Most strengths that are tried to find the critical one, and how near to the visible degradation one ends the search, relatively."""
+BLOCK = 2**22
+"""Numbers of a block of resamples; not what memory allows, since what is drawn depends on it."""
 LINEAR = Axis()
 DECIBEL = Axis(lambda ratio: float(10 ** (-ratio / 20)), lambda amplitude: float(-20 * np.log10(amplitude)), rising=False)
 """Levels are signal-to-noise ratios in dB; the strength is the amplitude of the noise as a share of that of the signal."""
@@ -77,7 +79,7 @@ def curve(
     ordered = sorted(tried, key=axis.strength)
     shown = [ordered.index(level) for level in levels]
     rows = [subject.clean[: values[0].shape[-1]], *(tried[level] for level in ordered)]
-    whole, resampled = np.array([[row.mean() for row in rows]]), resampled_means(rows, rng, subject.memory)
+    whole, resampled = np.array([[row.mean() for row in rows]]), resampled_means(rows, rng)
     strengths = np.array([axis.strength(level) for level in ordered])
     areas = [area_under(strengths[shown], means[:, 1:][:, shown]) for means in (whole, resampled)]
     metrics[f"{score.id}_{name}_area"] = Metric(
@@ -156,7 +158,7 @@ def crossing(strengths: Levels, means: Values, drop: float | Values) -> Values:
     return np.where(above.any(axis=1), found, np.inf)
 
 
-def resampled_means(rows: Sequence[Values], rng: np.random.Generator, memory: int) -> Values:
+def resampled_means(rows: Sequence[Values], rng: np.random.Generator) -> Values:
     """Return bootstrap means of rows of the same samples, (1000, rows).
 
     All rows share the drawn samples, and those with equally many draws the drawn draws (Owen, The pigeonhole bootstrap, 2007).
@@ -164,12 +166,11 @@ def resampled_means(rows: Sequence[Values], rng: np.random.Generator, memory: in
     Args:
         rows: (samples,) or (draws, samples) each.
         rng: source of the resamples.
-        memory: most bytes of the work.
     """
     samples = rows[0].shape[-1]
     counts = {len(row) for row in rows if row.ndim == 2}
     result = np.empty((RESAMPLES, len(rows)))
-    size = max(1, memory // (24 * (2 * samples + sum(counts))))
+    size = max(1, BLOCK // (samples + sum(counts)))
     for start in range(0, RESAMPLES, size):
         many = min(size, RESAMPLES - start)
         weights = _weights(rng, many, samples)
