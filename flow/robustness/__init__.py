@@ -19,16 +19,16 @@ of the task score, with a 95 % confidence interval. Its `source` says how many s
 replaces them by ``robustness.levels.<plug-in>``; the noise of Baldi et al. has those of ``robustness.noise_percent``, flips those of
 ``robustness.flips``. All levels share their draws, so they differ by the level alone.
 
-**Ids** are ``<score id>_<perturbation>_<level>[_<statistic>]``, for example ``emd_gauss_10``; the perturbation is the name of the module, or
-``salt`` or ``flip``. A level is written with at most six digits; of a signal-to-noise ratio it is the number of decibels.
+**Ids** are ``<score id>_<perturbation>_<level>[_<statistic>]``, for example ``emd_gauss_10``; the perturbation is the name of the module,
+or ``salt`` or ``flip``. A level is written with at most six digits; of a signal-to-noise ratio it is the number of decibels.
 
-**Curves.** `flow.robustness._curve.curve` makes the figures of rising strengths: the mean at each level, ``_area``, the mean degradation from
-no strength to the largest, and ``_critical``, the level from which on the score is worse by ``robustness.tolerance`` of its clean value, in
-the unit of the levels. `near_critical` measures more strengths there, since curves are not straight between levels.
+**Curves.** `flow.robustness._curve.curve` makes the figures of rising strengths: the mean at each level, ``_area``, the mean degradation
+from no strength to the largest, and ``_critical``, the level from which on the score is worse by ``robustness.tolerance`` of its clean
+value, in the unit of the levels. `near_critical` measures more strengths there, since curves are not straight between levels.
 
 **Inputs.** `flow.robustness._noise` has what perturbations of the inputs share: `measure_noise` for what is drawn for each sample,
-`measure_modules` for what all samples share, such as the channels that are dead, `measure_distortion` for what is not drawn at all. They need
-a function `apply`, and all but the last one a function `draw`.
+`measure_modules` for what all samples share, such as the channels that are dead, `measure_distortion` for what is not drawn at all. They
+need a function `apply`, and all but the last one a function `draw`.
 
 **Bits.** `flow.robustness._bits` numbers the deployed bits, `Campaign` draws, scores and keeps the trials of a perturbation of them.
 
