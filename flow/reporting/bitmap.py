@@ -28,16 +28,20 @@ def png(places: Grid) -> bytes:
     """Return an image with a pixel a number.
 
     Args:
-        places: (rows, columns) in [0, 1], the upper row first.
+        places: (rows, columns) in [0, 1], the upper row first; NaN is transparent.
     """
     height, width = places.shape
-    index = np.clip(places * (COLOURS - 1) + 0.5, 0, COLOURS - 1).astype(np.uint8)
+    hole = np.isnan(places)
+    index = np.clip(np.where(hole, 0, places) * (COLOURS - 1) + 0.5, int(hole.any()), COLOURS - 1).astype(np.uint8)
+    index[hole] = 0  # the lowest colour but one then stands for the lowest, too
     rows = np.concatenate([np.zeros((height, 1), np.uint8), index], axis=1)  # each row begins with the number of its filter: none
     colours = bytes.fromhex("".join(colour[1:] for colour in palette()))
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     data = zlib.compress(rows.tobytes(), 9)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, body) for kind, body in ((b"IHDR", header), (b"PLTE", colours), (b"IDAT", data), (b"IEND", b""))
+        _chunk(kind, body)
+        for kind, body in ((b"IHDR", header), (b"PLTE", colours), (b"tRNS", b"\0" if hole.any() else b""), (b"IDAT", data), (b"IEND", b""))
+        if body or kind == b"IEND"
     )
 
 

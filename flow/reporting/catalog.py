@@ -19,7 +19,7 @@ LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 """Words in the ids of landscape scores; the others begin with the name of a plug-in of `flow.landscape`."""
 STARTS: dict[str, Group] = {
     "gate_": "gate", "approximation_": "import", "pylandscape_": "compat", "harden_": "protection", "upset_": "robustness",
-    "upsets_": "robustness",
+    "upsets_": "robustness", "register_": "robustness",
 }  # fmt: skip
 """What ids begin with; what the released code of Baldi et al. would give is never ranked or correlated."""
 FACTS = re.compile(r"^samples_|^epochs$|^zero_weights$|_loss$")

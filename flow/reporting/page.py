@@ -21,6 +21,7 @@ from flow.reporting.page_claims import claim_views, summary
 from flow.reporting.page_points import PointView, columns, common_settings, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
+from flow.reporting.robustness import robustness
 from flow.reporting.screening import screening
 from flow.reporting.shapes import landscapes
 from flow.reporting.svg import SHAPES, Drawing, Key, blend, draw
@@ -171,6 +172,7 @@ def render_page(
         rows=rows(results, scores, table),
         points=points,
         landscapes=landscapes(results),
+        robustness=robustness(results, key),
         palette=palette()[::8],
         screening=screening(found.screen, results, key),
         **_claims(found),

@@ -20,9 +20,11 @@ CHOSEN = ("flip", "gauss", "measured_noise", "pgd", "salt")
 """Perturbations that stand for all: of the paper, of the detector, and the worst case."""
 MOST = 6
 """Perturbations up to which none has to stand for others."""
+SENTENCE = re.compile(r".+?(?<!\bal)\.(?=\s+[A-Z]|$)")
+"""The first sentence of a text: ``et al.`` ends none."""
 FIGURES = ("area", "critical")
 """What a curve has beside its levels."""
-NO_DEGRADATION = ("harden_", "upset_", "upsets_", "gate_", "pylandscape_", "approximation_")
+NO_DEGRADATION = ("harden_", "register_", "upset_", "upsets_", "gate_", "pylandscape_", "approximation_")
 """How ids begin that read like degradations and are none."""
 WEAKER = re.compile(r"(^|_)snr(_|$)")
 """Perturbations of which a larger number is a weaker one, whatever their plug-in says: ratios of signal to noise in dB."""
@@ -86,16 +88,22 @@ def perturbed(name: str, metrics: Mapping[str, Metric]) -> Perturbed | None:
 
 @cache
 def _readings(name: str) -> list[tuple[Perturbed, bool]]:
-    """List the ways to read an id, the longest task first, and whether the perturbation is a known one; the last number is the level."""
+    """List the ways to read an id, and whether the perturbation is a known one.
+
+    The level is the last of the first numbers in a row, as 5 in ``stuck_at_1_5_p95``; of the ways to split what is before it, that with
+    the longest task score comes first.
+    """
     words = name.split("_")
-    at = max((i for i, word in enumerate(words) if LEVEL.fullmatch(word)), default=0)
-    statistic = "_".join(words[at + 1 :])
+    numbers = [LEVEL.fullmatch(word) is not None for word in words]
+    ends = [i for i, number in enumerate(numbers) if number and not (i + 1 < len(words) and numbers[i + 1])]
     return [
         (
-            Perturbed("_".join(words[:split]), "_".join(words[split:at]), float(words[at]), statistic),
+            Perturbed("_".join(words[:split]), "_".join(words[split:at]), float(words[at]), "_".join(words[at + 1 :])),
             any(words[split].startswith(known) for known in KNOWN_KINDS),
         )
+        for at in ends
         for split in range(at - 1, 0, -1)
+        if not numbers[split]
     ]
 
 
@@ -137,8 +145,9 @@ def about(kind: str) -> About:
                 constants[target.id] = _literal(node.value)
     levels_ = constants.get("LEVELS")
     falling = isinstance(levels_, tuple | list) and len(levels_) > 1 and levels_[0] > levels_[-1]
-    text = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
-    return About(str(constants.get("TITLE") or plugin.replace("_", " ")), text, falling)
+    paragraph = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].replace("`", "").split())
+    text = SENTENCE.match(paragraph)
+    return About(str(constants.get("TITLE") or plugin.replace("_", " ")), text[0] if text else paragraph, falling)
 
 
 def _literal(node: ast.expr) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.reporting.arrays import read
 from flow.reporting.bitmap import contours, data_uri
 from flow.reporting.catalog import better, task_score
 from flow.reporting.perturbation import middle_levels
@@ -93,11 +94,8 @@ class Landscape:
 
 
 def load(files: Sequence[Path]) -> dict[str, Array]:
-    """Return the arrays of several .npz files, those that are finite somewhere."""
-    found: dict[str, Array] = {}
-    for file in files:
-        with np.load(file, allow_pickle=False) as arrays:
-            found |= {name: np.asarray(arrays[name], np.float64) for name in arrays.files if name.startswith(DRAWN)}
+    """Return the arrays of the landscape in several .npz files, those that are finite somewhere."""
+    found = {name: np.asarray(values, np.float64) for name, values in read(files, DRAWN).items()}
     return {name: values for name, values in found.items() if values.size and np.isfinite(values).any()}
 
 
@@ -120,7 +118,7 @@ def _ticks(low: float, high: float, place: Callable[[float], float]) -> list[tup
     return [(round(place(v), 1), text) for v, text in scale([low, high], []).ticks if low <= v <= high]
 
 
-def _places(values: Array, colours: Scale) -> Array:
+def places_of(values: Array, colours: Scale) -> Array:
     """Return the place of each value on a scale, within [0, 1]."""
     ends = np.array([colours.low, colours.high])
     if colours.log:
@@ -133,7 +131,7 @@ def _plane(values: Array, axes: tuple[Array, Array], title: str, words: tuple[st
     """Draw a plane; index i of `values` (P, Q) is along x and j along y."""
     x, y = axes
     keep = np.ix_(_thin(len(x)), _thin(len(y)))
-    places = _places(_finite(values)[keep], colours).T
+    places = places_of(_finite(values)[keep], colours).T
     drawn = Plane(title, data_uri(places[::-1]), "", [], [], [], *words, colours.log)
     width, height = drawn.right - drawn.left, drawn.bottom - drawn.top
     (left, right), (bottom, top) = _axis(x), _axis(y)
