@@ -32,7 +32,9 @@ from flow.statistics import RESAMPLES, mean_interval
 
 TITLE = "map of single bits"
 NAME = "single_bit_map"
-BLOCK = 2**22  # numbers of a block of resamples; not what memory allows, for the last digits of sums depend on it
+MOST = 2**24
+"""Scores of a map; a network of more than 262,144 bits has fewer samples than 64, and one of which two are too many has no map."""
+BLOCK = 4096  # bits that are looked at together; not what memory allows, for the last digits of sums depend on it
 Interval = tuple[float, float]
 
 
@@ -97,9 +99,13 @@ class BitMap:
         return f"bit {place}{sign} of {form.role} {index} [{where}] of {self.layers[tensor]}"
 
 
-def bit_map(subject: Subject, config: RobustnessConfig, progress: Progress) -> BitMap:
-    """Flip each bit alone."""
-    space, samples = subject.space(), min(config.map_samples, len(subject.x))
+def bit_map(subject: Subject, config: RobustnessConfig, progress: Progress) -> BitMap | None:
+    """Flip each bit alone; None if there are too many."""
+    space = subject.space()
+    samples = min(config.map_samples, len(subject.x), MOST // max(1, space.total))
+    if samples < 2:
+        progress(1.0, f"{TITLE}: {space.total} bits are too many")
+        return None
     campaign = Campaign(subject, space, NAME, lambda bits: space.flipped(bits[:, None]), samples)
     values = campaign.run(space.total, lambda fraction, _: progress(fraction, f"{TITLE}: {round(fraction * space.total)}/{space.total}"))
     return BitMap(space, values, subject.clean[:samples], config.tolerance)
@@ -116,19 +122,18 @@ def resampled(found: BitMap, groups: Values, rng: np.random.Generator) -> tuple[
     Returns:
         Shares in percent of the bits that matter and of those that are visible (1000, G), and the largest mean degradation (1000,).
     """
-    samples, sizes = len(found.clean), groups.sum(axis=0)
-    matter, visible, worst = np.empty((RESAMPLES, len(sizes))), np.empty((RESAMPLES, len(sizes))), np.empty(RESAMPLES)
-    changed, rows = found.changed.T.astype(np.float64), max(1, BLOCK // max(1, found.space.total))
-    for start in range(0, RESAMPLES, rows):
-        part = slice(start, min(start + rows, RESAMPLES))
-        picks = rng.integers(0, samples, (part.stop - start, samples))
-        weights = np.stack([np.bincount(row, minlength=samples) for row in picks]) / samples
-        means = weights @ found.values.T
-        threshold = found.tolerance * np.abs(weights @ found.clean)[:, None]
-        matter[part] = 100 * (weights @ changed > 0).astype(np.float64) @ groups / sizes
-        visible[part] = 100 * found.visible(means, threshold).astype(np.float64) @ groups / sizes
-        worst[part] = means.max(axis=1)
-    return matter, visible, worst
+    samples = len(found.clean)
+    weights = rng.multinomial(samples, np.full(samples, 1 / samples), RESAMPLES) / samples
+    thresholds = found.tolerance * np.abs(weights @ found.clean)[:, None]
+    matter, visible, worst = np.zeros((RESAMPLES, groups.shape[1])), np.zeros((RESAMPLES, groups.shape[1])), np.full(RESAMPLES, -np.inf)
+    for start in range(0, len(groups), BLOCK):
+        part = slice(start, start + BLOCK)
+        means = weights @ found.values[part].T
+        matter += (weights @ found.changed[part].T > 0).astype(np.float64) @ groups[part]
+        visible += found.visible(means, thresholds).astype(np.float64) @ groups[part]
+        worst = np.maximum(worst, means.max(axis=1))
+    sizes = groups.sum(axis=0) / 100
+    return matter / sizes, visible / sizes, worst
 
 
 def bootstrap_interval(value: float, again: Values, low: float = -np.inf, high: float = np.inf) -> Interval:
@@ -195,6 +200,8 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     """
     places = environments(config)
     found = bit_map(subject, config, progress)
+    if found is None:
+        return {}
     metrics = metrics_of(found, subject, rng)
     word, place = found.space.locate(np.arange(found.space.total, dtype=np.int64))
     shapes = np.zeros((len(found.space.names), max(1, *(len(shape) for shape in found.space.shapes))), np.int64)

@@ -160,6 +160,19 @@ def test_engine_memory_and_scratch_change_nothing(tmp_path, config, result, sett
     assert all(np.array_equal(records[key], array) for key, array in result[1].items())
 
 
+def test_many_bits_have_few_samples_or_no_map(subject, config, monkeypatch):
+    monkeypatch.setattr(single_bit_map, "MOST", 108 * 5)
+    assert measured(subject, config)[0] == measured(subject, config.model_copy(update={"map_samples": 5}))[0]
+    monkeypatch.setattr(single_bit_map, "MOST", 108 * 2 - 1)
+    assert measured(subject, config) == ({}, {})
+
+
+def test_blocks_change_nothing(subject, config, result, monkeypatch):
+    monkeypatch.setattr(single_bit_map, "BLOCK", 7)
+    metrics, _ = measured(subject, config)
+    assert {key: metric.ci for key, metric in metrics.items()} == {key: pytest.approx(metric.ci) for key, metric in result[0].items()}
+
+
 def test_a_score_that_falls(tmp_path, config, result):
     """A degradation is the same whichever way the score points."""
     turned = replace(SCORE, direction="higher", per_sample=lambda output, target: -mse(output, target))
