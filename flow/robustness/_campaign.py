@@ -4,6 +4,8 @@ Trial ``t`` of a campaign is made by numbers that depend on its seed and on ``t`
 """
 
 import hashlib
+import io
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +18,11 @@ from flow.core.stage import Progress
 from flow.robustness._bits import BitSpace, Ints
 from flow.robustness._subject import Subject, Values
 
-PIECE = 64  # trials between two looks at the clock
+PIECE = 1024  # most trials between two looks at the clock
+FIRST = 16  # trials of the first piece, from which the time of the others is known
+PIECE_SECONDS = 5.0
 KEEP_SECONDS = 20.0
+DIGEST = 32  # bytes in front of what is kept
 
 Make = Callable[[Ints], Ints]
 
@@ -49,31 +54,40 @@ class Campaign:
     @property
     def file(self) -> Path | None:
         """Where finished trials are kept; None: nowhere. The name has all that they depend on."""
-        subject = self.subject
+        subject, samples = self.subject, self.samples
         if subject.scratch is None:
             return None
-        digest = hashlib.sha256(f"{self.name} {self.seed} {self.samples} {subject.score.id}".encode())
-        for array in (self.space.words, self.space.widths, subject.clean[: self.samples], subject.x[: self.samples]):
+        digest = hashlib.sha256(repr((self.name, self.seed, samples, self.space.names, subject.identity)).encode())
+        outputs = subject.outputs[:samples].numpy()
+        for array in (subject.x[:samples], subject.targets[:samples], outputs, subject.clean[:samples]):
             digest.update(np.ascontiguousarray(array).tobytes())
         return subject.scratch / f"campaign_{self.name}_{digest.hexdigest()[:16]}.npy"
 
-    def run(self, trials: int, progress: Progress) -> Values:
+    def run(self, trials: int, progress: Progress, done: Values | None = None) -> Values:
         """Return the degradation of each sample in each of the first trials, (trials, samples).
+
+        A kill loses the work of half a minute at most, or that of one trial: pieces are as large as a few seconds allow.
 
         Args:
             trials: how many.
             progress: shows life.
+            done: what an earlier call returned, which is not computed again.
         """
         file, samples = self.file, min(self.samples, len(self.subject.x))
-        done = _read(file, samples)[:trials]
-        pieces, count, kept = [done], len(done), time.monotonic()
+        found = _read(file, samples)
+        found = (done if done is not None and len(done) > len(found) else found)[:trials]
+        pieces, count, kept = [found], len(found), time.monotonic()
+        most = max(1, min(PIECE, self.subject.memory // (64 * max(1, len(self.space.words)))))
+        size = min(FIRST, most)
         while count < trials:
-            piece = np.arange(count, min(count + PIECE, trials), dtype=np.int64)
+            piece, began = np.arange(count, min(count + size, trials), dtype=np.int64), time.monotonic()
             pieces.append(self.subject.degradations(self.space, self.make(piece), samples))
             count += len(piece)
             progress(count / trials, f"{self.name.replace('_', ' ')}: {count}/{trials}")
-            if file is not None and (time.monotonic() - kept > KEEP_SECONDS or count == trials):
-                pieces, kept = [np.concatenate(pieces)], time.monotonic()
+            now = time.monotonic()
+            size = max(1, min(most, 4 * size, int(len(piece) * PIECE_SECONDS / max(now - began, 1e-9))))
+            if file is not None and (now - kept > KEEP_SECONDS or count == trials):
+                pieces, kept = [np.concatenate(pieces)], now
                 _write(file, pieces[0])
         return np.concatenate(pieces)
 
@@ -89,18 +103,24 @@ def new_seed(rng: np.random.Generator) -> int:
 
 
 def _read(file: Path | None, samples: int) -> Values:
+    """Return the trials that are kept, none if there is no whole file of them; they are then computed again."""
     nothing = np.zeros((0, samples))
     if file is None or not file.is_file():
         return nothing
-    try:
-        found: NDArray[np.float64] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # of a disk that was full; it is computed again
+    content = file.read_bytes()
+    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         return nothing
+    found: NDArray[np.float64] = np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False)
     return found if found.ndim == 2 and found.shape[1] == samples and found.dtype == np.float64 else nothing
 
 
 def _write(file: Path, values: Values) -> None:
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.save(stream, values)
+    """Keep trials: all of them or those of before, whatever happens, for no other process writes to this folder."""
+    stream = io.BytesIO()
+    np.save(stream, values)
+    content, part = stream.getvalue(), file.with_suffix(".part")
+    with part.open("wb") as out:
+        out.write(hashlib.sha256(content).digest() + content)
+        out.flush()
+        os.fsync(out.fileno())
     part.replace(file)

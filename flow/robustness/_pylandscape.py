@@ -19,8 +19,8 @@ from torch import Tensor
 from flow.config import RobustnessConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
-from flow.robustness._subject import Subject, Values, _per_sample
-from flow.robustness.bit_flip import Bits, count_bits
+from flow.robustness._bits import Ints
+from flow.robustness._subject import Subject, Values
 from flow.statistics import mean_interval
 
 TITLE = "Bit flips of the released code of Baldi et al."
@@ -61,7 +61,7 @@ def flip_bit(weights: Tensor, bits: int, bit: int) -> Tensor:
     return flipped
 
 
-def attack(weights: Mapping[str, Tensor], widths: Mapping[str, int], bits: Bits) -> dict[str, Tensor]:
+def attack(weights: Mapping[str, Tensor], widths: Mapping[str, int], bits: Ints) -> dict[str, Tensor]:
     """Flip bits one after the other, each of the weights as the last one left them.
 
     Args:
@@ -83,21 +83,21 @@ def attack(weights: Mapping[str, Tensor], widths: Mapping[str, int], bits: Bits)
 
 def _scores(subject: Subject, weights: Mapping[str, Quantized], samples: int) -> Values:
     """Return the score of the first samples with these weights in the place of the deployed ones, (samples,)."""
-    twin = subject._twin
+    twin = subject.twin
     with torch.no_grad():
         values = dict(twin.quantized(twin.params)) | {name: q.values.to(twin.dtype) for name, q in weights.items()}
         outputs = twin.forward_values(values, torch.from_numpy(np.ascontiguousarray(subject.x[:samples])))
-    return _per_sample(subject._head, subject.score, outputs, subject.targets[:samples])
+    return subject.score_outputs(outputs)
 
 
 def trials(subject: Subject, flips: int, config: RobustnessConfig, rng: np.random.Generator) -> tuple[Values, Values]:
     """Return the mean change of the score for each random set of bits, positive is worse, and the number of integers that change."""
     names = [name for name, form in subject.formats.items() if form.role == "weight"]
     widths = {name: subject.formats[name].bits for name in names}
-    floats = {name: subject._twin.params[name].detach().double() for name in names}
+    floats = {name: subject.twin.params[name].detach().double() for name in names}
     clean = {name: quantize(w, widths[name]) for name, w in floats.items()}
     samples = min(config.flip_samples, len(subject.x))
-    base, total = _scores(subject, clean, samples), count_bits(subject.codes, subject.formats)
+    base, total = _scores(subject, clean, samples), subject.space(("weight",)).total
     worse = -1.0 if subject.score.direction == "higher" else 1.0
     changes, integers = np.empty(config.trials), np.empty(config.trials)
     for t in range(config.trials):

@@ -1,6 +1,7 @@
 """A trained network at the level of its deployed integers, and the samples it is scored on."""
 
 import copy
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,6 +63,21 @@ class Subject:
     scratch: Path | None = None
     records: dict[str, NDArray[np.generic]] = field(default_factory=dict)
 
+    @property
+    def twin(self) -> Twin:
+        """The part on chip."""
+        return self._twin
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of the network, its head and its score: all that a score of given inputs and targets depends on."""
+        twin = self._twin
+        parts = (self.formats, twin.nodes, twin.activation_formats, self._head, self.score.id, self.score.direction)
+        digest = hashlib.sha256(repr(parts).encode())
+        for tensor in (*self.codes.values(), *(self._head.state_dict().values() if self._head is not None else ())):
+            digest.update(tensor.detach().numpy().tobytes())
+        return digest.hexdigest()
+
     def space(self, roles: Iterable[str] = ROLES) -> BitSpace:
         """Number the deployed bits of the parameters with these roles."""
         return bit_space(self.codes, self.formats, roles)
@@ -79,11 +95,16 @@ class Subject:
         """
         count = min(samples, len(self.x))
         result = np.empty((len(words), count))
-        size = max(1, self.memory // (8 * (count * (self.outputs[0].numel() + 16) + 4 * len(self._point))))
+        by_sample = 3 * self.outputs[0].numel() + 2 * int(np.prod(self.targets.shape[1:], dtype=np.int64)) + 8
+        size = max(1, self.memory // (8 * (count * by_sample + 3 * len(self._point) + 3 * len(space.words))))
         for start in range(0, len(words), size):
             part = slice(start, start + size)
             result[part] = self._scores(self._faulty(space, words[part], count)) - self.clean[:count]
         return -result if self.score.direction == "higher" else result
+
+    def score_outputs(self, outputs: Tensor) -> Values:
+        """Score on-chip outputs (n, ...) of the first samples -> (n,); one that is as deployed has exactly its clean score."""
+        return np.asarray(self._scores(outputs[None])[0])
 
     def _faulty(self, space: BitSpace, words: Ints, count: int) -> Tensor:
         """Return the on-chip outputs (M, count, ...) with each set of words (M, W)."""
@@ -91,7 +112,7 @@ class Subject:
         x = self._inputs[:count]
         if engine is None or self.problem is None:
             codes = [{**self.codes, **space.codes(row)} for row in words]
-            return torch.stack([_forward_tensor(self._twin, one, x) for one in codes])
+            return torch.stack([_forward(self._twin, one, x) for one in codes])
         points = np.repeat(self._point[None], len(words), axis=0)
         ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in space.shapes]).tolist()
         for name, shape, end in zip(space.names, space.shapes, ends, strict=True):
@@ -105,8 +126,10 @@ class Subject:
         scores = np.repeat(self.clean[None, :count], many, axis=0)
         changed = (outputs != self.outputs[:count].to(outputs.dtype)).flatten(2).any(2)
         if changed.any():
-            targets = self.targets[np.nonzero(changed.numpy())[1]]
-            scores[changed.numpy()] = _per_sample(self._head, self.score, outputs[changed], targets)
+            which, sample = changed.numpy(), np.nonzero(changed.numpy())[1]
+            mine = outputs[changed]
+            first, again = _different(sample, mine.numpy())
+            scores[which] = _per_sample(self._head, self.score, mine[torch.from_numpy(first)], self.targets[sample[first]])[again]
         return scores
 
     @cached_property
@@ -131,40 +154,29 @@ class Subject:
         Returns:
             (N,). A sample whose on-chip output did not change has exactly its clean score.
         """
-        return self._score(_forward(self._twin, self.codes, x), np.arange(len(x)))
-
-    def score_codes(self, codes: Codes, index: Index) -> Values:
-        """Score perturbed weights.
-
-        Args:
-            codes: integers for every parameter.
-            index: which samples to score.
-
-        Returns:
-            Scores of these samples, with the same short cut as `score_inputs`.
-        """
-        return self._score(_forward(self._twin, codes, self.x[index]), index)
+        return self.score_outputs(_forward(self._twin, self.codes, torch.from_numpy(np.ascontiguousarray(x))))
 
     def degradation(self, scores: Values, index: Index | None = None) -> Values:
         """Return how much worse than clean the scores are: positive is worse, whichever way the score points."""
         clean = self.clean if index is None else self.clean[index]
         return clean - scores if self.score.direction == "higher" else scores - clean
 
-    def _score(self, outputs: Tensor, index: Index) -> Values:
-        scores = self.clean[index]
-        changed = (outputs != self.outputs[torch.from_numpy(index)]).flatten(1).any(1).numpy()
-        if changed.any():
-            scores[changed] = _per_sample(self._head, self.score, outputs[torch.from_numpy(changed)], self.targets[index[changed]])
-        return scores
 
-
-def _forward(twin: Twin, codes: Codes, x: Array) -> Tensor:
-    return _forward_tensor(twin, codes, torch.from_numpy(np.ascontiguousarray(x)))
-
-
-def _forward_tensor(twin: Twin, codes: Codes, x: Tensor) -> Tensor:
+def _forward(twin: Twin, codes: Codes, x: Tensor) -> Tensor:
     with torch.no_grad():
         return torch.cat([twin.forward_codes(codes, batch) for batch in torch.split(x, BATCH)])
+
+
+def _different(sample: Index, outputs: Array) -> tuple[Index, Index]:
+    """Tell apart samples with their outputs (K, ...), of which faults that do little make many alike: score each once, for scores are dear.
+
+    Returns:
+        Where each different one is for the first time (U,), and which of these each one is (K,).
+    """
+    words = outputs.reshape(len(sample), -1)
+    rows = np.ascontiguousarray(np.concatenate([sample[:, None].astype(words.dtype), words], axis=1))
+    _, first, again = np.unique(rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel(), return_index=True, return_inverse=True)
+    return first, again.reshape(-1)
 
 
 def _per_sample(head: nn.Module | None, score: Score, outputs: Tensor, targets: Array) -> Values:
@@ -203,7 +215,7 @@ def build_subject(
     """
     codes = twin.codes(twin.params)
     head = None if head is None else copy.deepcopy(head).double()
-    outputs = _forward(twin, codes, x)
+    outputs = _forward(twin, codes, torch.from_numpy(np.ascontiguousarray(x)))
     clean = _per_sample(head, score, outputs, targets)
     kept = ~np.isnan(clean)
     if kept.sum() < 2:

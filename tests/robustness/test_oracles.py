@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from flow.config import RobustnessConfig
-from flow.core.errors import ConfigError, InvalidInput
-from flow.core.plugins import load, names
+from flow.core.errors import InvalidInput
+from flow.core.plugins import load
 from flow.landscape._problem import build_problem
 from flow.model import Score
-from flow.robustness import bit_flip, gauss, salt_pepper
+from flow.robustness import gauss, salt_pepper
 from flow.robustness._subject import build_subject
 from flow.twin import load_twin
 from tests.qonnx_models import write_mlp
@@ -76,10 +76,8 @@ def brute_force(subject):
 
 @pytest.fixture(scope="module")
 def exhaustive(subject):
-    total = bit_flip.count_bits(subject.codes, subject.formats)
-    index = np.arange(len(subject.x))
-    flips = [bit_flip.flip(subject.codes, subject.formats, np.array([i])) for i in range(total)]
-    return np.array([subject.degradation(subject.score_codes(codes, index), index).mean() for codes in flips])
+    space = subject.space(("weight",))
+    return subject.degradations(space, space.flipped(np.arange(space.total)[:, None]), len(subject.x)).mean(axis=1)
 
 
 def test_every_single_flip_against_brute_force(subject, exhaustive):
@@ -88,58 +86,6 @@ def test_every_single_flip_against_brute_force(subject, exhaustive):
     assert np.allclose(clean, subject.clean, atol=1e-6)
     assert np.allclose(exhaustive, expected, atol=1e-6)
     assert (exhaustive > 0.05).any()
-
-
-def test_the_most_negative_code_is_reached(subject):
-    """A narrow quantizer never makes -2**(b-1), a flip does."""
-    total = bit_flip.count_bits(subject.codes, subject.formats)
-    lowest = min(
-        int(c.min()) for i in range(total) for c in bit_flip.flip(subject.codes, subject.formats, np.array([i])).values() if c.dim() == 2
-    )
-    assert lowest == -4
-
-
-def test_a_flip_changes_one_bit_and_twice_nothing(subject):
-    total = bit_flip.count_bits(subject.codes, subject.formats)
-    rng = np.random.default_rng(0)
-    for n in (1, 7, total):
-        bits = rng.choice(total, n, replace=False)
-        once = bit_flip.flip(subject.codes, subject.formats, bits)
-        changed = sum(int(np.bitwise_count((subject.codes[k].numpy() ^ once[k].numpy()) & 7).sum()) for k in once if once[k].dim() == 2)
-        assert changed == n
-        twice = bit_flip.flip(once, subject.formats, bits)
-        assert all(torch.equal(twice[k], subject.codes[k]) for k in twice)
-        assert all(torch.equal(once[k], subject.codes[k]) for k in once if subject.formats[k].role == "bias")
-    assert all(torch.equal(v, subject.codes[k]) for k, v in bit_flip.flip(subject.codes, subject.formats, np.array([3, 3])).items())
-
-
-def test_sampled_mean_agrees_with_the_exhaustive_one(subject, exhaustive):
-    config = RobustnessConfig(flips=(1,), trials=300, flip_samples=30)
-    metrics = bit_flip.measure(subject, config, np.random.default_rng(1), **QUIET)
-    low, high = metrics["mse_flip_1"].ci
-    assert low < exhaustive.mean() < high
-    assert metrics["mse_flip_1_p95"].value == pytest.approx(np.quantile(exhaustive, 0.95), rel=0.5)
-
-
-def test_bits_are_drawn_without_replacement(subject):
-    """All bits at once can be drawn in one way only, so every trial is the same; one more is refused."""
-    total = bit_flip.count_bits(subject.codes, subject.formats)
-    config = RobustnessConfig(flips=(total,), trials=5, flip_samples=10)
-    assert len(set(bit_flip.trial_means(subject, total, config, np.random.default_rng(0)))) == 1
-    with pytest.raises(ConfigError, match=f"{total} bits only"):
-        bit_flip.trial_means(subject, total + 1, config, np.random.default_rng(0))
-
-
-def test_unsigned_weights_keep_their_range():
-    form = load_format(signed=False)
-    flipped = bit_flip.flip({"w": torch.tensor([[0, 7]])}, {"w": form}, np.array([2, 5]))
-    assert flipped["w"].tolist() == [[4, 3]]
-
-
-def load_format(signed):
-    from flow.twin import WeightFormat
-
-    return WeightFormat(3, 1.0, signed)
 
 
 def test_gauss_by_definition(subject):
@@ -223,20 +169,3 @@ def test_head_direction_and_samples_without_a_score(twin):
     none = dataclasses.replace(SCORE, per_sample=lambda o, t: np.full(len(o), np.nan))
     with pytest.raises(InvalidInput, match="0 of 30"):
         make(twin, none)
-
-
-@pytest.mark.parametrize("name", names("robustness"))
-def test_every_plugin_keeps_the_contract(subject, name):
-    module = load("robustness", name)
-    config = RobustnessConfig(noise_percent=(10.0,), noise_draws=2, flips=(2,), trials=4, flip_samples=5)
-    shown = []
-    first = module.measure(subject, config, np.random.default_rng(5), progress=lambda f, t: shown.append((f, t)))
-    assert first == module.measure(subject, config, np.random.default_rng(5), **QUIET)
-    assert isinstance(module.TITLE, str)
-    assert all(0 <= f <= 1 and t for f, t in shown)
-    assert shown
-    for key, metric in first.items():
-        assert key.startswith("mse_")
-        assert any(word in key.split("_") for word in (name, "gauss", "salt", "flip"))
-        assert metric.ci is not None
-        assert metric.ci[0] <= metric.value <= metric.ci[1]

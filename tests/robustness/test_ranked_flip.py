@@ -9,12 +9,12 @@ import torch
 from flow.config import RobustnessConfig
 from flow.core.errors import ConfigError
 from flow.landscape._problem import build_problem
-from flow.robustness import ranked_flip
+from flow.robustness import _ranking, ranked_flip
 from flow.robustness._ranking import fkeras, gradient, ranked_bits, taylor
 from flow.robustness._subject import build_subject
 from flow.twin import load_twin
 from tests.qonnx_models import write_mlp
-from tests.robustness.test_oracles import QUIET, SCORE
+from tests.robustness.test_oracles import QUIET, SCORE, rebuilt
 
 BITS = 3
 
@@ -65,7 +65,7 @@ def test_each_ranking_is_what_it_says(subject, dense):
 
 def test_sign_bits_of_the_worst_weights_come_first(subject):
     scores = np.arange(20.0)
-    bits = ranked_bits(subject, scores)
+    bits = ranked_bits(subject.space(("weight",)), scores)
     assert sorted(bits) == list(range(20 * BITS))
     assert list(bits[:3]) == [19 * BITS + 2, 18 * BITS + 2, 17 * BITS + 2]
     assert list(bits[20:22]) == [19 * BITS + 1, 18 * BITS + 1]
@@ -75,25 +75,52 @@ def test_sign_bits_of_the_worst_weights_come_first(subject):
 def test_order_with_mixed_widths(subject):
     """The highest bit of each weight first, whatever its width; then the next of those that have one."""
     formats = {n: dataclasses.replace(f, bits=2 if n == next(iter(subject.formats)) else f.bits) for n, f in subject.formats.items()}
-    mixed = dataclasses.replace(subject, formats=formats)
-    bits = ranked_bits(mixed, np.zeros(20))
+    bits = ranked_bits(dataclasses.replace(subject, formats=formats).space(("weight",)), np.zeros(20))
     assert sorted(bits) == list(range(12 * 2 + 8 * 3))
     assert list(bits[:20]) == [*range(1, 24, 2), *range(26, 48, 3)]
     assert list(bits[-8:]) == list(range(24, 48, 3))
 
 
-def test_the_asked_bits_flip_and_are_scored(subject, monkeypatch):
-    config = RobustnessConfig(flips=(1, 5), rankings=("gradient",))
-    seen = []
-    original = ranked_flip.flip
-    monkeypatch.setattr(ranked_flip, "flip", lambda codes, formats, bits: seen.append(original(codes, formats, bits)) or seen[-1])
+def harm(subject):
+    """The mean loss with each weight bit flipped alone, by the twin, bit by bit."""
+    space, problem, losses = subject.space(("weight",)), subject.problem, []
+    for bit in range(space.total):
+        codes = {**subject.codes, **space.codes(space.flipped(np.array([[bit]]))[0])}
+        losses.append(float(problem.loss_function(subject.twin.forward_codes(codes, problem.x), problem.y).mean()))
+    return np.array(losses)
+
+
+def test_exact_is_the_order_of_the_losses(subject, monkeypatch):
+    losses = harm(subject)
+    bits, tried, samples = _ranking.exact_bits(subject, subject.problem, QUIET["progress"])
+    assert (sorted(bits), tried, samples) == (list(range(60)), 60, 30)
+    assert np.allclose(losses[bits], np.sort(losses)[::-1], rtol=1e-6)
+    assert losses.max() > 1.5 * losses.min()
+    monkeypatch.setattr(_ranking, "TRIED", 7)
+    few, tried, _ = _ranking.exact_bits(subject, subject.problem, QUIET["progress"])
+    first = ranked_bits(subject.space(("weight",)), gradient(subject.problem, np.random.default_rng(0)))
+    assert (tried, set(few[:7])) == (7, set(first[:7]))
+    assert np.array_equal(few[7:], first[7:])
+    assert (np.diff(losses[few[:7]]) <= 1e-6).all()
+
+
+@pytest.mark.parametrize("ranking", ["gradient", "exact"])
+def test_the_asked_bits_flip_and_are_scored(subject, ranking):
+    """Against one flip after the other in text, and a forward pass of the twin."""
+    config = RobustnessConfig(flips=(5, 1), rankings=(ranking,))
     metrics = ranked_flip.measure(subject, config, np.random.default_rng(0), **QUIET)
-    for codes, flips in zip(seen, (1, 5), strict=True):
-        changed = sum(int(np.bitwise_count((subject.codes[k].numpy() ^ codes[k].numpy()) & 7).sum()) for k in codes if codes[k].dim() == 2)
-        assert changed == flips
-        scores = subject.score_codes(codes, np.arange(30))
-        assert metrics[f"mse_ranked_flip_gradient_{flips}"].value == pytest.approx((scores - subject.clean).mean())
-        assert metrics[f"mse_ranked_flip_gradient_{flips}"].ci[0] < (scores - subject.clean).mean()
+    space = subject.space(("weight",))
+    order, _ = ranked_flip.ranked(subject, subject.problem, ranking, np.random.default_rng(0), QUIET["progress"])
+    for flips in (1, 5):
+        words = space.words.copy()
+        for bit in order[:flips]:
+            words[bit // BITS] = rebuilt(int(words[bit // BITS]), int(bit % BITS), BITS)
+        outputs = subject.twin.forward_codes({**subject.codes, **space.codes(words)}, torch.from_numpy(subject.x))
+        worse = (SCORE.per_sample(outputs.numpy(), subject.targets) - subject.clean).mean()
+        metric = metrics[f"mse_ranked_flip_{ranking}_{flips}"]
+        assert metric.value == pytest.approx(worse, abs=1e-6)
+        assert metric.ci[0] < worse < metric.ci[1]
+        assert ("all 60 bits tried alone on 30" if ranking == "exact" else "ranked on 30") in metric.source
 
 
 def test_ranked_flips_hurt_more_than_random_ones(subject):
