@@ -14,8 +14,8 @@ from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.robustness import _adversary
 from flow.robustness._adversary import Adversary
-from flow.robustness._curve import curve
-from flow.robustness._subject import Subject
+from flow.robustness._curve import curve, near_critical
+from flow.robustness._subject import Subject, Values
 
 TITLE = "worst-case inputs, one gradient step"
 LEVELS = _adversary.LEVELS
@@ -29,9 +29,12 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     if subject.problem is None:
         return {}
     levels, adversary = sorted(set(config.levels.get("fgsm", LEVELS))), Adversary(subject, subject.problem)
-    values = []
-    for i, percent in enumerate(levels):
-        progress(i / len(levels), f"{TITLE}, {percent:g} %")
-        values.append(adversary.harm(adversary.one_step(percent / 100 * subject.unit)))
+
+    def harm(percent: float) -> Values:
+        progress(min(1.0, percent / levels[-1]), f"{TITLE}, {percent:g} %")
+        return adversary.harm(adversary.one_step(percent / 100 * subject.unit))
+
+    values = [harm(percent) for percent in levels]
+    further = near_critical(subject, config, levels, values, harm)
     source = f"{len(adversary.x)} samples; straight-through gradients, so no more than a lower bound of the worst case"
-    return curve(subject, config, "fgsm", TITLE, "%", levels, np.stack(values), rng, source)
+    return curve(subject, config, "fgsm", TITLE, "%", levels, values, rng, source, further=further)
