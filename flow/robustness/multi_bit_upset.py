@@ -1,0 +1,160 @@
+"""One particle that flips several neighbouring memory cells at once.
+
+Since cells are smaller than the track of charge that a particle leaves, a growing share of upsets is of this kind (Ibe et al., IEEE Trans.
+Electron Devices 57, 2010, doi:10.1109/TED.2010.2047907). Level: k, the number of bits. The memory is that of the words one behind the
+other, the lowest bit first, weights row by row, parameter by parameter, without interleaving: a cluster is k bits that follow each other in
+this order (`flow.robustness._bits`), mostly of one word, else of two or more neighbours. All clusters of k bits are alike. In a memory that
+interleaves words, neighbours are of different words; random flips, `flow.robustness.bit_flip`, come closer to that.
+
+As there, two thirds of the clusters are drawn by the places of their bits, since few do most of the harm, and weighted to be uniform.
+Cost: one scoring of `flip_samples` for each cluster, of those samples only whose on-chip output changes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from flow.config import RobustnessConfig
+from flow.core.errors import ConfigError
+from flow.core.metric import Metric
+from flow.core.stage import Progress
+from flow.robustness._bits import BitSpace, Ints
+from flow.robustness._campaign import Campaign, new_seed, trial_rng
+from flow.robustness._curve import curve
+from flow.robustness._intervals import Sampled, sample_until
+from flow.robustness._subject import Subject, Values
+from flow.robustness.bit_flip import UNIFORM, Sets
+
+TITLE = "multi-bit upsets"
+NAME = "multi_bit_upset"
+LEVELS = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Random clusters of neighbouring bits.
+
+    Attributes:
+        space: all bits (B,).
+        size: bits of a cluster.
+        seed: of the clusters.
+    """
+
+    space: BitSpace
+    size: int
+    seed: int
+
+    @cached_property
+    def chances(self) -> Values:
+        """How often a cluster that is drawn by place begins at each bit, (B - size + 1,)."""
+        ends = np.concatenate([[0.0], np.cumsum(Sets(self.space, 1, self.seed).chances)])
+        sums = ends[self.size :] - ends[: -self.size]
+        return np.asarray(sums / sums.sum())
+
+    @cached_property
+    def _ends(self) -> Values:
+        return np.cumsum(self.chances)
+
+    def bits(self, trials: Ints) -> Ints:
+        """Return the clusters of these trials, (M, size)."""
+        starts = np.array([self._draw(trial) for trial in trials.tolist()], dtype=np.int64)
+        return starts[:, None] + np.arange(self.size, dtype=np.int64)
+
+    def _draw(self, trial: int) -> int:
+        rng = trial_rng(self.seed, trial)
+        if rng.random() < UNIFORM:
+            return int(rng.integers(len(self.chances)))
+        return min(int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), len(self.chances) - 1)
+
+    def weights(self, bits: Ints) -> Values:
+        """Return how often each of the clusters (M, size) counts, (M,); 1 in the mean."""
+        return np.asarray(1 / (UNIFORM + (1 - UNIFORM) * len(self.chances) * self.chances[bits[:, 0]]))
+
+
+def sample_faults(
+    subject: Subject, config: RobustnessConfig, name: str, drawn: Clusters | Sets, make: Callable[[Ints], Ints], progress: Progress
+) -> Sampled:
+    """Make faults until the mean degradation is known well enough.
+
+    Args:
+        subject: what is perturbed.
+        config: most faults, samples scored with each, and how well is enough.
+        name: of the campaign.
+        drawn: bits by trial, and their weights.
+        make: bits (M, k) -> words (M, W).
+        progress: shows life.
+
+    Returns:
+        Degradations (T, n) times the weights of the faults.
+    """
+    samples = min(config.flip_samples, len(subject.x))
+    campaign, done = Campaign(subject, drawn.space, name, lambda trials: make(drawn.bits(trials)), samples, drawn.seed), None
+
+    def rows(count: int) -> Values:
+        nonlocal done
+        done = campaign.run(count, lambda share, text: progress(share * count / config.trials, text), done)
+        return done * drawn.weights(drawn.bits(np.arange(count, dtype=np.int64)))[:, None]
+
+    return sample_until(rows, config.trials, config.relative_error)
+
+
+def whole_levels(config: RobustnessConfig, name: str, default: tuple[int, ...], total: int) -> list[int]:
+    """Return the numbers of bits that a point asks for, rising; by default those that the network has.
+
+    Raises:
+        ConfigError: one is no whole number, or more than there are bits.
+    """
+    levels = config.levels.get(name, tuple(level for level in default if level <= total))
+    if any(level != int(level) or level < 1 for level in levels):
+        raise ConfigError(f"robustness.levels.{name} = {list(levels)}: numbers of bits are whole numbers from 1 on.")
+    if any(level > total for level in levels):
+        raise ConfigError(f"robustness.levels.{name} = {list(levels)}: this network has {total} bits only. Take fewer.")
+    return sorted({int(level) for level in levels})
+
+
+def fault_curve(
+    subject: Subject, config: RobustnessConfig, name: str, title: str, found: dict[int, Sampled], what: str, rng: np.random.Generator
+) -> dict[str, Metric]:
+    """Make the figures of sampled faults: of each number of bits, and of the curve over them (see `flow.robustness._curve`).
+
+    Args:
+        subject: what was perturbed.
+        config: its `tolerance`.
+        name: the part of the ids.
+        title: words for a table.
+        found: what each number of bits did, rising.
+        what: name of the faults, for the source.
+        rng: of the bootstrap.
+    """
+    levels, tables = list(found), [sampled.table for sampled in found.values()]
+    source = f"{'/'.join(str(len(table)) for table in tables)} {what}, weighted to be uniform; {tables[0].shape[1]} samples"
+    metrics = curve(subject, config, name, title, "bits", levels, tables, rng, source)
+    for bits, sampled in found.items():
+        low, high = sampled.interval
+        metrics[f"{subject.score.id}_{name}_{bits}"] = Metric(
+            sampled.mean, subject.score.unit, direction="lower", ci=(min(low, sampled.mean), max(high, sampled.mean)),
+            source=f"{len(sampled.table)} {what} ({sampled.why}), weighted to be uniform; {sampled.table.shape[1]} samples",
+            title=f"{subject.score.title} degradation, {title}, {bits} bit{'s' * (bits > 1)}",
+        )  # fmt: skip
+    return metrics
+
+
+def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
+    """Measure ``<score>_multi_bit_upset_<k>``, the mean degradation by an upset of k neighbours, and the ``_area`` of the curve over k.
+
+    Intervals are over clusters and samples, both random (see `flow.robustness._intervals`). ``_critical`` is there if k gets so far.
+
+    Raises:
+        ConfigError: a level is no whole number, or more than there are bits.
+    """
+    space, found = subject.space(), dict[int, Sampled]()
+    levels = whole_levels(config, NAME, LEVELS, space.total)
+    for i, size in enumerate(levels):
+        clusters = Clusters(space, size, new_seed(rng))
+        found[size] = sample_faults(
+            subject, config, f"{NAME}_{size}", clusters, space.flipped,
+            lambda share, text, i=i: progress((i + share) / len(levels), text),  # type: ignore[misc]
+        )  # fmt: skip
+    return fault_curve(subject, config, NAME, "multi-bit upset", found, "clusters", rng)
