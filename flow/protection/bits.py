@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flow.core.errors import MismatchError
 from flow.core.stage import Job
 from flow.protection import worth
+from flow.protection.criticality import Criticality
 from flow.protection.faults import prove, store_circuit, strike
 from flow.protection.hamming import Ints
 from flow.protection.mapping import Mapped, design, map_design, times
@@ -24,21 +25,6 @@ GROUPS = (11, 26, 57)  # data bits for which 4, 5 and 6 check bits are just enou
 UPSETS = 1000
 WORDS = {"tmr": "triplicated", "ecc": "under a Hamming code"}
 Records = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Criticality:
-    """What the single-bit map says.
-
-    Attributes:
-        harm: mean degradation by each deployed bit (B,).
-        visible: 1 for bits whose upset is visible, else 0 (B,).
-        samples: how many it is the mean of.
-    """
-
-    harm: Values
-    visible: Values
-    samples: int
 
 
 @dataclass(frozen=True)

@@ -202,9 +202,20 @@ def _concatenate(layer: Layer, inputs: list[Traced]) -> Traced:
     return to_type(np.concatenate(inputs, axis=axis - 1 if axis > 0 else axis), layer.type)
 
 
+def _bound(layer: Layer, inputs: list[Traced]) -> Traced:
+    """Bound words to constants, which broadcast to their shape; what is within them anyway costs nothing."""
+    value = inputs[0]
+    low, high = (np.broadcast_to(layer.weights[key][0], value.shape).ravel() for key in ("low", "high"))
+    words = np.empty(value.size, object)
+    for i, (v, least, most) in enumerate(zip(np.asarray(value).ravel(), low.tolist(), high.tolist(), strict=True)):
+        v = v if v.low >= least else v.max_of(least)  # noqa: PLW2901 - the same word, bounded
+        words[i] = v if v.high <= most else v.min_of(most)
+    return to_type(FVArray(words.reshape(value.shape), value.solver_options, value.hwconf), layer.type)
+
+
 LAYERS: Mapping[str, Callable[[Layer, list[Traced]], Traced]] = {
     "Conv1D": _conv, "Conv2D": _conv, "DepthwiseConv1D": _conv, "DepthwiseConv2D": _conv, "Dense": _dense,
     "Pooling1D": _pooling, "Pooling2D": _pooling, "ZeroPadding1D": _zero_padding, "ZeroPadding2D": _zero_padding,
     "Activation": _activation, "ParametrizedActivation": _activation, "ApplyAlpha": _scale, "Reshape": _reshape, "Transpose": _transpose,
-    "Merge": _merge, "Concatenate": _concatenate,
+    "Merge": _merge, "Concatenate": _concatenate, "Bound": _bound,
 }  # fmt: skip

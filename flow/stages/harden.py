@@ -13,7 +13,8 @@ from flow.stages.data import read_dataset
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
-    from flow.protection.bits import Criticality
+    from flow.model import Array
+    from flow.protection.criticality import Criticality
     from flow.robustness._subject import Subject
     from flow.synth._plan import Counts
 
@@ -45,7 +46,7 @@ def run(job: Job) -> None:
     """
     import numpy as np
 
-    from flow.protection import bits, pipeline
+    from flow.protection import bits, clipping, pipeline
 
     point, methods = job.point, job.point.protection.methods
     document = json.loads(job.input("synth_report").read_text())
@@ -62,6 +63,8 @@ def run(job: Job) -> None:
             records |= bits.measure(job, method, subject, found, point.protection.shares, network, tool)
         elif method == "registers":
             records |= pipeline.measure(job, network, tool)
+        elif method == "clip":
+            records |= clipping.measure(job, subject, found, _training(job), network, tool)
     with job.output("hardened").open("wb") as file:
         np.savez(file, **records)
 
@@ -84,10 +87,26 @@ def _subject(job: Job) -> "Subject":
     return build_subject(twin, head, model.score, x, y, input_unit(point.model, twin), memory=memory)
 
 
+def _training(job: Job) -> "Array":
+    """Return the inputs whose activations are the range: of training, or of validation where an imported network has no others.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    data = read_dataset(job.input("dataset"))
+    for split in ("train", "validation"):
+        if len(data.x[split]):
+            return data.x[split]
+    raise InvalidInput(
+        "protection.methods = clip: there are no training or validation samples whose range activations could be bounded to."
+    )
+
+
 def _map(job: Job, subject: "Subject", samples: int) -> "Criticality":
     import numpy as np
 
-    from flow.protection.bits import Criticality
+    from flow.protection.criticality import Criticality
+    from flow.robustness.single_bit_map import MOST
 
     with np.load(job.input("faults"), allow_pickle=False) as file:
         if f"{MAP}_degradation" not in file:
@@ -95,8 +114,7 @@ def _map(job: Job, subject: "Subject", samples: int) -> "Criticality":
         harm, threshold = file[f"{MAP}_degradation"].astype(np.float64), float(file[f"{MAP}_threshold"])
     if len(harm) != subject.space().total:
         raise InvalidInput(f"the map has {len(harm)} bits, the network {subject.space().total}. Run stage robustness again.")
-    visible = (harm >= threshold) & (harm > 0)
-    return Criticality(harm, visible.astype(np.float64), min(samples, len(subject.x)))
+    return Criticality(harm, threshold, min(samples, len(subject.x), MOST // len(harm)))
 
 
 def _bare(job: Job, subject: "Subject", found: "Criticality") -> dict[str, Any]:

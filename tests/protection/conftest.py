@@ -59,10 +59,11 @@ def write_model(folder, twin):
     (folder / "data.py").write_text("def load(config):\n    raise NotImplementedError\n")
     (folder / "score.py").write_text(SCORE)
     rng = np.random.default_rng(0)
-    x = {split: rng.uniform(0, 1.2, (40, 4)).astype(np.float32) for split in ("train", "validation", "test")}
+    x = {split: rng.uniform(0, 1.2, (n, 4)).astype(np.float32) for split, n in (("train", 2000), ("validation", 40), ("test", 40))}
     with torch.no_grad():
         y = {
-            split: twin(twin.params, torch.from_numpy(v)).numpy() + rng.normal(0, 0.1, (40, 3)).astype(np.float32) for split, v in x.items()
+            split: twin(twin.params, torch.from_numpy(v)).numpy() + rng.normal(0, 0.1, (len(v), 3)).astype(np.float32)
+            for split, v in x.items()
         }
     data = Dataset(x, y)
     write_dataset(folder / "dataset.npz", data)
