@@ -61,7 +61,7 @@ class Campaign:
         outputs = subject.outputs[:samples].numpy()
         for array in (subject.x[:samples], subject.targets[:samples], outputs, subject.clean[:samples]):
             digest.update(np.ascontiguousarray(array).tobytes())
-        return subject.scratch / f"campaign_{self.name}_{digest.hexdigest()[:16]}.npy"
+        return subject.scratch / f"campaign_{self.name}_{digest.hexdigest()[:16]}.trials"
 
     def run(self, trials: int, progress: Progress, done: Values | None = None) -> Values:
         """Return the degradation of each sample in each of the first trials, (trials, samples).
