@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from flow.config import RobustnessConfig
 from flow.core.metric import Metric
+from flow.robustness._intervals import Interval, crossed_mean
 from flow.robustness._subject import Subject, Values
 from flow.statistics import LEVEL, RESAMPLES, mean_interval
 
 Levels = Sequence[float] | NDArray[np.float64]
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def curve(
         further: values at more levels near the critical one, for it alone; see `near_critical`.
 
     Returns:
-        ``<score>_<name>_<level>``: mean degradation; Student's t over samples, or over samples and draws (see `crossed_interval`).
+        ``<score>_<name>_<level>``: mean degradation; Student's t over samples, or the interval of `crossed_mean`.
         ``<score>_<name>_area``: mean degradation over strengths from 0 to the largest (trapezoids; zero strength has none).
         ``<score>_<name>_critical``, where the curve gets there: the level from which on the score is worse by `tolerance` of its clean
         value on the same samples (linear between the strengths that were tried). The last two have the percentile bootstrap over samples,
@@ -71,7 +70,7 @@ def curve(
     score, metrics = subject.score, dict[str, Metric]()
     words = f" {unit}" if unit else ""
     for level, row in zip(levels, values, strict=True):
-        value, ci = mean_interval(row) if row.ndim == 1 else crossed_interval(row)
+        value, ci = mean_interval(row) if row.ndim == 1 else crossed_mean(row)
         metrics[f"{score.id}_{name}_{level:g}"] = Metric(
             value, score.unit, direction="lower", ci=ci, source=source, title=f"{score.title} degradation, {title} {level:g}{words}"
         )
@@ -185,28 +184,6 @@ def _weights(rng: np.random.Generator, many: int, count: int) -> Values:
     """Return what share of each of so many resamples every one of `count` things has, (many, count)."""
     picks = rng.integers(0, count, (many, count)) + count * np.arange(many)[:, None]
     return np.bincount(picks.ravel(), minlength=many * count).reshape(many, count) / count
-
-
-def crossed_interval(table: Values) -> tuple[float, Interval]:
-    """Return the mean of a table (draws, samples), both drawn at random, and its 95 % confidence interval.
-
-    The variance of the mean is ``(A + B - C) / (draws samples)`` with the mean squares A between draws, B between samples and C of their
-    interaction, at least C / (draws samples); the degrees of freedom of Student's t are Satterthwaite's (Searle, Casella and McCulloch,
-    Variance Components, 1992).
-    """
-    draws, samples = table.shape
-    mean = float(table.mean())
-    by_draw, by_sample = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
-    freedom = np.array([draws - 1, samples - 1, (draws - 1) * (samples - 1)], dtype=np.float64)
-    rest = table - by_draw - by_sample + mean
-    squares = np.array([samples * np.square(by_draw - mean).sum(), draws * np.square(by_sample - mean).sum(), np.square(rest).sum()])
-    a, b, c = (squares / freedom).tolist()
-    total = max(a + b - c, c)
-    if total <= 0:
-        return mean, (mean, mean)
-    least = total**2 / float((np.array([a, b, c]) ** 2 / freedom).sum())
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, max(least, 1.0))) * float(total / table.size) ** 0.5
-    return mean, (mean - half, mean + half)
 
 
 def _from_zero(strengths: Levels, means: Values) -> tuple[Values, Values]:
