@@ -2,8 +2,8 @@
 
 The Verilog is a feed-forward pipeline that takes a sample every cycle: each register is written anew at every clock edge and holds one
 sample. So a bit that flips stays wrong for one cycle, meets one sample, and the outputs of that sample are those of the remaining stages
-on the flipped word; no other sample is touched. The flip is taken to be there for the whole cycle, the worst case: one that comes late in
-the cycle does not reach the next register any more (latching-window masking, Shivakumar et al., DSN 2002, doi:10.1109/DSN.2002.1028924).
+on the flipped word; no other sample is touched. The flip is taken to be there for the whole cycle, the worst case: one that comes too
+late in the cycle does not reach the next register in time (timing vulnerability factor, Seifert and Tam, IEEE TDMR 4 (2004) 516).
 
 A flipped word may lie outside of the range that the word has without faults, and then sums in the hardware wrap. alkaid's interpreter
 does not know that, so `as_hardware` makes the widths of the Verilog explicit.

@@ -1,6 +1,6 @@
 """Stage ``upsets``: bits of pipeline registers flip, each for one clock cycle; the simulated Verilog gives the same outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,20 +129,24 @@ def draw(
         tolerance: share of the clean score that is visible.
         rng: draws them.
     """
-    import numpy as np
     import torch
 
     bit, sample = rng.integers(0, stages.ends[-1], count), rng.integers(0, len(x), count)
     outputs, undefined = stages.outputs(x[sample], bit)
-    shape = subject.outputs.shape[1:]
-    last = np.moveaxis(outputs.reshape(count, *shape[1:], shape[0]), -1, 1)
     hit = replace(
         subject, x=subject.x[sample], targets=subject.targets[sample], clean=subject.clean[sample],
         outputs=subject.outputs[torch.from_numpy(sample)],
     )  # fmt: skip
-    worse = hit.degradation(hit.score_outputs(torch.from_numpy(np.ascontiguousarray(last)).to(subject.outputs.dtype)))
+    worse = hit.degradation(hit.score_outputs(torch.from_numpy(images(outputs, subject.outputs.shape[1:])).to(subject.outputs.dtype)))
     changed = (outputs != clean[sample]).any(axis=1)
     return Draws(bit, sample, outputs, undefined, changed, worse, changed & (worse >= tolerance * abs(float(subject.clean.mean()))))
+
+
+def images(words: "Array", shape: "Sequence[int]") -> "Array":
+    """Return words (n, outputs) in the order of the port as outputs (n, *shape), channels first."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.moveaxis(words.reshape(len(words), *shape[1:], shape[0]), -1, 1))
 
 
 def measures(subject: "Subject", stages: "Pipeline", draws: Draws, tolerance: float, rng: "np.random.Generator") -> dict[str, Metric]:

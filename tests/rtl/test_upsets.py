@@ -10,12 +10,13 @@ import torch
 from flow.config import DataConfig, DesignPoint, HardwareConfig, NetworkConfig, RegistersConfig, RobustnessConfig
 from flow.core.errors import ConfigError, InvalidInput, MismatchError
 from flow.core.stage import Job, Stage
+from flow.gate import words
 from flow.model import Dataset
 from flow.rtl import injection, verilog
 from flow.rtl.graph import Graph
 from flow.rtl.lower import lower
 from flow.rtl.simulate import simulator
-from flow.rtl.upsets import Register, pipeline
+from flow.rtl.upsets import Register, StageLogic, pipeline
 from flow.stages import upsets
 from flow.stages.data import write_dataset
 from flow.twin import load_twin
@@ -45,17 +46,28 @@ def test_a_flipped_bit_is_that_bit_of_the_code():
     assert register.flip(values[1:], np.array([2])).tolist() == [[-0.5, 0, 6]], "code 3 with its sign bit is -1"
 
 
+def alone(model, case):
+    """The same pipeline as alkaid's interpreter alone computes it: it keeps what does not fit a word."""
+    fsm = verilog._pipeline(case.lowered.logic, PART, 4.0, 3.0)
+    return dataclasses.replace(model, stages=tuple(StageLogic(fsm.logic[f"logic{i}"]) for i in range(len(model.stages))))
+
+
 @needs_simulator
-@pytest.mark.parametrize(("name", "undefined"), [("convolution", False), ("line", True)])
-def test_the_model_is_the_verilog_for_every_register_bit(name, undefined, tmp_path):
-    """Every bit once, other samples before and behind; one graph has tables and a maximum, both have words that do not use all codes."""
+@pytest.mark.parametrize("name", ["convolution", "image"])
+def test_the_model_is_the_verilog_for_every_register_bit(name, tmp_path):
+    """Every bit once, other samples before and behind. Words go out of their ranges and wrap; one graph has tables and a maximum."""
     case = made(getattr(tiny, name)(np.random.default_rng(2)), tmp_path / "v")
     model = pipeline(case.lowered, case.folder, **SETTINGS)
     assert np.array_equal(model.outputs(case.x)[0], case.y)
     bits = np.arange(model.ends[-1])
     sample = np.random.default_rng(1).integers(0, len(case.x), len(bits))
+    if name == "convolution":  # where it matters that words wrap
+        every, x = np.repeat(bits, len(case.x)), np.concatenate([case.x] * len(bits))
+        wraps = (alone(model, case).outputs(x, every)[0] != model.outputs(x, every)[0]).any(axis=1).reshape(len(bits), -1)
+        assert wraps.any(axis=1).sum() > 3
+        sample = np.where(wraps.any(axis=1), wraps.argmax(axis=1), sample)
     outputs, unknown = model.outputs(case.x[sample], bits)
-    assert unknown.any() == undefined
+    assert unknown.any() == (name == "image")
     bits, sample, outputs = bits[~unknown], sample[~unknown], outputs[~unknown]
     rows, at = injection.schedule(case.manifest.latency, len(bits), len(case.x))
     rows[at] = sample
@@ -66,19 +78,6 @@ def test_the_model_is_the_verilog_for_every_register_bit(name, undefined, tmp_pa
     last = model.locate(bits)[0] == len(model.stages)
     assert (outputs[last] != case.y[sample[last]]).sum(axis=1).tolist() == [1] * last.sum(), "behind the last stage there is no logic"
     assert 0.1 < (outputs != case.y[sample]).any(axis=1).mean() < 1, "some flips are masked"
-
-
-def test_words_out_of_range_wrap_as_in_the_verilog(tmp_path):
-    """alkaid's interpreter alone keeps what does not fit, so it is another model; the test above compares with the Verilog."""
-    case = made(tiny.convolution(np.random.default_rng(2)), tmp_path / "v")
-    model = pipeline(case.lowered, case.folder, **SETTINGS)
-    fsm = verilog._pipeline(case.lowered.logic, PART, 4.0, 3.0)
-    plain = tuple(dataclasses.replace(s, logic=fsm.logic[f"logic{i}"]) for i, s in enumerate(model.stages))
-    bits = np.repeat(np.arange(model.ends[-1]), len(case.x))
-    x = np.concatenate([case.x] * int(model.ends[-1]))
-    other = dataclasses.replace(model, stages=plain)
-    assert np.array_equal(other.outputs(case.x)[0], case.y)
-    assert (other.outputs(x, bits)[0] != model.outputs(x, bits)[0]).any()
 
 
 def test_the_result_does_not_depend_on_the_size_of_a_batch(tmp_path):
@@ -108,6 +107,12 @@ def test_verilog_of_another_network_or_form_is_refused(small, tmp_path):
     with pytest.raises(InvalidInput, match="two upsets in one"):
         job = tiny.job(TOY, tmp_path)
         injection.inject(job, small.folder, small.x, twice, 1 - twice, twice, small.y, TOOLS)
+
+
+def test_words_are_put_back_as_the_twin_has_them():
+    image = np.random.default_rng(0).random((5, 3, 2, 4))
+    assert np.array_equal(upsets.images(words(image), image.shape[1:]), image)
+    assert np.array_equal(upsets.images(words(image[:, :, 0, 0]), (3,)), image[:, :, 0, 0])
 
 
 def test_of_each_register_as_many_are_picked_as_there_are():
@@ -202,7 +207,7 @@ def test_verilog_that_differs_is_no_result(trained, tmp_path, monkeypatch, row, 
 
 
 def test_what_cannot_work_is_refused_before_any_work():
-    for settings, words in (({"registers": {"flips": 1}}, "no confidence interval"), ({"robustness": {"environment": "moon"}}, "moon")):
-        with pytest.raises(ConfigError, match=words):
+    for settings, why in (({"registers": {"flips": 1}}, "no confidence interval"), ({"robustness": {"environment": "moon"}}, "moon")):
+        with pytest.raises(ConfigError, match=why):
             upsets.check(DesignPoint.model_validate({"model": "econ_t", **settings}))
     assert "driver" in upsets.sources(DesignPoint.model_validate({"model": "econ_t"}))
