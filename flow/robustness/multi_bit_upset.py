@@ -89,13 +89,14 @@ def sample_faults(
     Returns:
         Degradations (T, n) times the weights of the faults.
     """
-    samples = min(config.flip_samples, len(subject.x))
-    campaign, done = Campaign(subject, drawn.space, name, lambda trials: make(drawn.bits(trials)), samples, drawn.seed), None
+    samples, done, weights = min(config.flip_samples, len(subject.x)), None, np.zeros(0)
+    campaign = Campaign(subject, drawn.space, name, lambda trials: make(drawn.bits(trials)), samples, drawn.seed)
 
     def rows(count: int) -> Values:
-        nonlocal done
+        nonlocal done, weights
         done = campaign.run(count, lambda share, text: progress(share * count / config.trials, text), done)
-        return done * drawn.weights(drawn.bits(np.arange(count, dtype=np.int64)))[:, None]
+        weights = np.concatenate([weights, drawn.weights(drawn.bits(np.arange(len(weights), count, dtype=np.int64)))])
+        return done * weights[:, None]
 
     return sample_until(rows, config.trials, config.relative_error)
 
