@@ -15,7 +15,8 @@ Arrays that the stage leaves for the report (artifact ``hardened``), S shares of
 - ``harden_tmr_visible_msb``, ``harden_tmr_degradation_msb`` (S,): the same with the highest bits of all words first,
 - the same of ``ecc``,
 - ``harden_registers_*`` and ``harden_clip_*``: ``lut``, ``lut6_packed`` and ``ff`` (1,), of the whole network; ``harden_clip_visible``,
-  ``harden_clip_degradation`` (1,),
+  ``harden_clip_degradation``, and ``harden_clip_clean``: degradation of clean samples (1,); ``harden_registers_changed`` and
+  ``harden_registers_bare_changed``: upsets of registers that change an output, in %, with triplication and without (1,),
 - ``harden_bare_visible``, ``harden_bare_degradation``, ``harden_bare_ff``, ``harden_bare_lut`` (1,): the store without protection,
 - ``harden_network_lut``, ``harden_network_ff`` (1,): the unprotected network.
 

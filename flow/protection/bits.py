@@ -13,7 +13,8 @@ from flow.core.stage import Job
 from flow.protection import worth
 from flow.protection.criticality import Criticality
 from flow.protection.faults import prove, store_circuit, strike
-from flow.protection.hamming import Ints
+from flow.protection.folder import save_store
+from flow.protection.hamming import Bits, Ints
 from flow.protection.mapping import Mapped, design, map_design, times
 from flow.protection.store import BARE, ECC, TOP, Layout, cell
 from flow.robustness._bits import BitSpace
@@ -46,6 +47,12 @@ class Stores:
 
 def _packed(counts: Counts, number: int) -> int | None:
     return times(counts, number).lut6_packed
+
+
+def deployed(space: BitSpace) -> Bits:
+    """Return the deployed bits (B,), each 0 or 1."""
+    word, place = space.locate(np.arange(space.total, dtype=np.int64))
+    return (space.words[word] >> place & 1).astype(np.uint8)
 
 
 def stores(job: Job, method: str, order: Ints, shares: Sequence[float]) -> Stores:
@@ -101,6 +108,7 @@ def measure(job: Job, method: str, subject: Subject, found: Criticality, shares:
                 f"harden_{method}_lut_percent_{percent}", 100 * price.lut / network.lut, "%", kind="mapped", direction="lower", part=part,
                 source=tool, title=f"Look-up tables for {words}, share of the network's",
             )  # fmt: skip
+        save_store(job.output("hardened_rtl") / f"{method}_{percent}", layout, deployed(space))
         _measure_left(job, f"harden_{method}_{{}}_{percent}", records, method, i, subject, found, words)
     _campaign(job, method, subject, found, made, places, rng)
     return records
@@ -145,8 +153,7 @@ def _campaign(
     space, layout = subject.space(), made.layouts[0]
     mapped = map_design(job, f"{TOP}_{method}", layout.verilog(), design(TOP, tuple(sorted(layout.modules))))
     circuit = store_circuit(mapped.modules)
-    word, place = space.locate(np.arange(space.total, dtype=np.int64))
-    bits = (space.words[word] >> place & 1).astype(np.uint8)
+    place, bits = space.locate(np.arange(space.total, dtype=np.int64))[1], deployed(space)
     hit = rng.integers(0, layout.cells, UPSETS)
     clean, struck = strike(circuit, layout, places, bits, hit)
     if len(circuit.registers) != layout.cells or not np.array_equal(clean, bits.astype(bool)):

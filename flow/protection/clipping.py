@@ -12,7 +12,8 @@ from flow.core.stage import Job
 from flow.protection import worth
 from flow.protection.clip import BATCH, Bounds, Clipped, bounded_graph, bounds
 from flow.protection.criticality import Criticality, Values
-from flow.protection.mapping import Mapped, map_design
+from flow.protection.folder import save
+from flow.protection.mapping import Mapped, cost, map_design
 from flow.protection.upsets import Upsets
 from flow.robustness._subject import Subject
 from flow.rtl.graph import Graph
@@ -80,9 +81,16 @@ def left(subject: Subject, limits: Bounds, found: Criticality, rng: np.random.Ge
         value, low, high = ((exact + len(rest) * part) / space.total for part in (mean, *ci))
         return float(value), (float(low), float(high))
 
-    share, ci = estimate(found.seen(harm), found.visible)
-    visible = 100 * share, None if ci is None else (max(0.0, 100 * ci[0]), min(100.0, 100 * ci[1]))
-    return Left(estimate(harm, found.harm), visible, mean_interval(shift))
+    return Left(estimate(harm, found.harm), _visible(found.seen(harm), len(top), space.total), mean_interval(shift))
+
+
+def _visible(seen: Values, top: int, total: int) -> tuple[float, Interval]:
+    """Return the share of visible bits in percent, of the worst ones counted, of the others drawn."""
+    if len(seen) == total:
+        return 100 * float(seen.mean()), None
+    value, ci = worth.share(seen[top:] > 0)
+    value, low, high = (100 * float(seen[:top].sum()) / total + part * (total - top) / total for part in (value, *ci))
+    return value, (low, high)
 
 
 def measure(job: Job, subject: Subject, found: Criticality, x: NDArray[np.float32], network: Counts, tool: str) -> Records:
@@ -99,21 +107,10 @@ def measure(job: Job, subject: Subject, found: Criticality, x: NDArray[np.float3
     Raises:
         MismatchError: hardware with bounds computes something else than the network with bounds.
     """
-    limits, records = bounds(subject.twin, x), dict[str, Any]()
-    price, cycles = _build(job, subject, limits, network) if limits else (Counts(lut6_packed=0), 0)
-    words, source = "activations bounded to their range", f"{tool}, less the network without"
-    for key, value, unit, title in (
-        ("lut", price.lut, "LUT", "Look-up tables"), ("lut6_packed", price.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
-        ("ff", price.ff, "FF", "Flip-flops"),
-        ("lut_percent", 100 * price.lut / max(1, network.lut), "%", "Look-up tables, share of the network's,"),
-    ):  # fmt: skip
-        if value is not None:
-            job.measure(
-                f"harden_clip_{key}", value, unit, kind="mapped", direction="lower", part=job.point.hardware.part, source=source,
-                title=f"{title} for {words}",
-            )  # fmt: skip
-            records[f"harden_clip_{key}"] = np.array([value])
-    job.measure("harden_clip_cycles", cycles, "cycles", direction="lower", source=source, title=f"Latency more for {words}")
+    limits, words = bounds(subject.twin, x), "activations bounded to their range"
+    whole, cycles = _build(job, subject, limits) if limits else (network, 0)
+    records = cost(job, "clip", whole, network, tool, words)
+    job.measure("harden_clip_cycles", cycles, "cycles", direction="lower", source="as designed", title=f"Latency more for {words}")
     result = left(subject, limits, found, job.rng(job.point.data.seed, "clip"))
     total = len(found.harm)
     bits = f"all {total} bits" if total <= WORST + DRAWN else f"the {WORST} worst of {total} bits and {DRAWN} random others"
@@ -129,8 +126,8 @@ def measure(job: Job, subject: Subject, found: Criticality, x: NDArray[np.float3
     return records
 
 
-def _build(job: Job, subject: Subject, limits: Bounds, network: Counts) -> tuple[Counts, int]:
-    """Return how much more hardware with bounds takes, and how many cycles more; it is simulated as stage ``netsim`` does."""
+def _build(job: Job, subject: Subject, limits: Bounds) -> tuple[Counts, int]:
+    """Return what hardware with bounds takes, and how many cycles more; it is simulated as stage ``netsim`` does."""
     hardware, twin = job.point.hardware, subject.twin
     vectors, _ = gate.read_vectors(job.input("vectors"))
     graph = bounded_graph(Graph.load(job.input("lowered")), twin, limits, vectors[:MATCHED])
@@ -149,9 +146,9 @@ def _build(job: Job, subject: Subject, limits: Bounds, network: Counts) -> tuple
         count, where = gate.mismatches(expected, got)
         if where is not None:
             raise gate.report(level, "twin", expected, got, manifest.output_layer, where, count)
-    total, before = mapped.report.total, Manifest.load(job.input("verilog") / "manifest.json")
-    packed = None if total.lut6_packed is None or network.lut6_packed is None else total.lut6_packed - network.lut6_packed
-    return Counts(lut=total.lut - network.lut, ff=total.ff - network.ff, lut6_packed=packed), manifest.latency - before.latency
+    save(job.output("hardened_rtl") / "clip", {**sources, "manifest.json": (folder / "manifest.json").read_text()})
+    before = Manifest.load(job.input("verilog") / "manifest.json")
+    return mapped.report.total, manifest.latency - before.latency
 
 
 def _simulated(job: Job, mapped: Mapped, manifest: Manifest, x: Values) -> Values:

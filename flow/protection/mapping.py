@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from flow.core.errors import MissingInput
 from flow.core.stage import Job
@@ -80,6 +84,40 @@ def read_netlist(folder: Path) -> dict[str, Module]:
     for name in names:
         modules |= {module.name: module for module in parse((folder / f"{name}.v").read_text(), f"{name}.v")}
     return modules
+
+
+def cost(job: Job, method: str, total: Counts, network: Counts, tool: str, words: str) -> dict[str, NDArray[Any]]:
+    """Record what a hardened network takes more than the network without, ``harden_<method>_lut`` and others.
+
+    Args:
+        job: records the metrics.
+        method: part of their ids.
+        total: resources of the hardened network.
+        network: of the unprotected one.
+        tool: who counted both.
+        words: what was done, for a person.
+
+    Returns:
+        The totals, for the report.
+    """
+    source, records = f"{tool}, less the network without", dict[str, NDArray[Any]]()
+    for key, whole, before, unit, title in (
+        ("lut", total.lut, network.lut, "LUT", "Look-up tables"),
+        ("lut6_packed", total.lut6_packed, network.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
+        ("ff", total.ff, network.ff, "FF", "Flip-flops"),
+    ):  # fmt: skip
+        if whole is not None and before is not None:
+            job.measure(
+                f"harden_{method}_{key}", whole - before, unit, kind="mapped", direction="lower", source=source,
+                part=job.point.hardware.part, title=f"{title} for {words}",
+            )  # fmt: skip
+            records[f"harden_{method}_{key}"] = np.array([whole])
+    if network.lut:
+        job.measure(
+            f"harden_{method}_lut_percent", 100 * (total.lut - network.lut) / network.lut, "%", kind="mapped", direction="lower",
+            source=source, part=job.point.hardware.part, title=f"Look-up tables for {words}, share of the network's",
+        )  # fmt: skip
+    return records
 
 
 def times(counts: Counts, number: int) -> Counts:

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from flow import gate
 from flow.core.errors import MismatchError
 from flow.core.stage import Job
-from flow.protection.mapping import map_design, read_netlist
+from flow.protection.folder import save
+from flow.protection.mapping import cost, map_design, read_netlist
 from flow.protection.registers import delay, triplicate
 from flow.protection.upsets import Upsets, lanes, unpack
+from flow.protection.worth import share
 from flow.rtl.ports import Manifest
 from flow.synth._netgate import Netlist
 from flow.synth._plan import Counts
@@ -89,6 +90,7 @@ def measure(job: Job, network: Counts, tool: str) -> Records:
     if after.changed.any():
         instance = circuit.registers[int(after.register[after.changed][0])][1]
         raise MismatchError(f"protection: an upset of register {instance} of the hardened network changes its output.")
+    save(job.output("hardened_rtl") / "registers", {**hard, "manifest.json": (folder / "manifest.json").read_text()})
     total = mapped.report.total
     return _record(job, network, total, before, after, manifest, tool)
 
@@ -96,22 +98,11 @@ def measure(job: Job, network: Counts, tool: str) -> Records:
 def _record(
     job: Job, network: Counts, total: Counts, before: Struck, after: Struck, manifest: Manifest, tool: str
 ) -> Records:  # fmt: skip
-    part, words, records = job.point.hardware.part, "all pipeline registers triplicated", dict[str, Any]()
-    packed = None if total.lut6_packed is None or network.lut6_packed is None else total.lut6_packed - network.lut6_packed
-    for key, value, unit, title in (
-        ("lut", total.lut - network.lut, "LUT", "Look-up tables"), ("lut6_packed", packed, "LUT6", "Look-up tables, packed in pairs"),
-        ("ff", total.ff - network.ff, "FF", "Flip-flops"),
-        ("lut_percent", 100 * (total.lut - network.lut) / max(1, network.lut), "%", "Look-up tables, share of the network's,"),
-    ):  # fmt: skip
-        if value is not None:
-            job.measure(
-                f"harden_registers_{key}", value, unit, kind="mapped", direction="lower", part=part,
-                source=f"{tool}, less the network without", title=f"{title} for {words}",
-            )  # fmt: skip
-            records[f"harden_registers_{key}"] = np.array([value])
+    part, words = job.point.hardware.part, "all pipeline registers triplicated"
+    records = cost(job, "registers", total, network, tool, words)
     source = f"{UPSETS} upsets of random registers of the mapped netlist, each with gate vectors in all of the pipeline"
     for key, struck, title in (("bare_", before, "without protection"), ("", after, words)):
-        value, ci = _share(struck.changed)
+        value, ci = share(struck.changed)
         job.measure(
             f"harden_registers_{key}changed", value, "%", direction="lower", ci=ci, source=source,
             title=f"Register upsets that change an output, {title}",
@@ -123,11 +114,3 @@ def _record(
             source=manifest.delay_model, part=part, title=f"Slowest pipeline stage with its voter, {words}",
         )  # fmt: skip
     return records
-
-
-def _share(flags: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
-    """Return a share in percent with its 95 % interval (Clopper, Pearson, Biometrika 26, 1934), which is right at 0 too."""
-    hits, count = int(flags.sum()), len(flags)
-    low = stats.beta.ppf(0.025, hits, count - hits + 1) if hits else 0.0
-    high = stats.beta.ppf(0.975, hits + 1, count - hits) if hits < count else 1.0
-    return 100 * hits / count, (100 * float(low), 100 * float(high))

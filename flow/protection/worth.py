@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from flow.protection.hamming import Ints
 
@@ -45,3 +46,11 @@ def by_level(harm: Values, level: Ints, counts: Sequence[int]) -> Values:
     _, group = np.unique(level, return_inverse=True)
     mean = np.bincount(group, harm) / np.bincount(group)
     return remaining(mean[group], np.argsort(level, kind="stable").astype(np.int64), counts)
+
+
+def share(flags: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+    """Return a share in percent with its 95 % interval (Clopper, Pearson, Biometrika 26, 1934), which is right at 0 too."""
+    hits, count = int(flags.sum()), len(flags)
+    low = stats.beta.ppf(0.025, hits, count - hits + 1) if hits else 0.0
+    high = stats.beta.ppf(0.975, hits + 1, count - hits) if hits < count else 1.0
+    return 100 * hits / count, (100 * float(low), 100 * float(high))

@@ -57,6 +57,7 @@ def run(job: Job) -> None:
         subject = _subject(job)
         found = _map(job, subject, point.robustness.map_samples)
         records |= _bare(job, subject, found)
+    job.output("hardened_rtl").mkdir()
     for i, method in enumerate(methods):
         job.progress(0.05 + 0.9 * i / len(methods), f"{method}: map and simulate")
         if method in STORES:
@@ -133,7 +134,7 @@ def _bare(job: Job, subject: "Subject", found: "Criticality") -> dict[str, Any]:
 
 STAGE = Stage(
     "harden", run, reads=("faults", "verilog", "synth_report", "netlist", "lowered", "qonnx", "dataset", "head", "vectors"),
-    writes=("hardened",), measures=("harden_*",),
+    writes=("hardened", "hardened_rtl"), measures=("harden_*",),
     config=(
         "model", "network.size", "data.seed", "robustness.samples", "robustness.map_samples", "robustness.memory_gb", "protection",
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.dsp",

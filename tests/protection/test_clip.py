@@ -85,7 +85,8 @@ def test_the_stage_builds_and_prices_the_bounded_network(built, harden_job):
     assert job.metrics["harden_clip_degradation"].ci is None, "all bits were flipped"
     assert job.metrics["harden_clip_degradation"].value < job.metrics["harden_bare_degradation"].value
     with np.load(job.output("hardened"), allow_pickle=False) as file:
-        assert file["harden_clip_lut"] == [job.metrics["harden_clip_lut"].value]
+        assert file["harden_clip_lut"] == [job.metrics["harden_clip_lut"].value + built.total["lut"]]
+    assert (job.output("hardened_rtl") / "clip" / "manifest.json").is_file()
 
 
 def test_a_network_that_uses_all_codes_has_no_bounds_and_pays_nothing(built, harden_job, monkeypatch):

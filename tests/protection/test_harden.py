@@ -8,7 +8,7 @@ import pytest
 
 from flow.config import DesignPoint
 from flow.core.errors import ConfigError, InvalidInput, MismatchError
-from flow.protection.bits import GROUPS
+from flow.protection.bits import GROUPS, deployed
 from flow.protection.hamming import check_bits
 from flow.protection.registers import registers, triplicate
 from flow.stages import harden
@@ -38,8 +38,15 @@ def test_stores_are_priced_and_what_is_left_is_what_the_map_says(built, harden_j
             assert job.metrics[f"harden_{method}_lut_{percent}"].value == found[f"harden_{method}_lut"][i] > 0
             share = job.metrics[f"harden_{method}_lut_percent_{percent}"].value
             assert share == pytest.approx(100 * found[f"harden_{method}_lut"][i] / built.total["lut"])
-        low, high = job.metrics[f"harden_{method}_campaign_degradation"].ci
-        assert low <= found[f"harden_{method}_degradation"][0] <= high
+        for key in ("degradation", "visible"):
+            campaign = job.metrics[f"harden_{method}_campaign_{key}"]
+            low, high = campaign.ci
+            assert 0 < high - low < 2 * campaign.value
+            assert abs(campaign.value - found[f"harden_{method}_{key}"][0]) < high - low, "within four standard errors"
+    folders = {path.name for path in job.output("hardened_rtl").iterdir()}
+    assert folders == {"README.md", *(f"{method}_{percent}" for method in ("tmr", "ecc") for percent in (10, 50, 100))}
+    stream = (job.output("hardened_rtl") / "tmr_100" / "stream.mem").read_text().split()
+    assert [int(b) for b in stream[::-1]] == deployed(built.subject.space())[np.argsort(-harm, kind="stable")].tolist()
     counts = np.round(found["harden_tmr_share"] * total).astype(int)
     assert found["harden_tmr_ff"].tolist() == found["harden_tmr_lut"].tolist() == (2 * counts).tolist()
     first = int(np.round(found["harden_ecc_share"][0] * total))
@@ -70,6 +77,8 @@ def test_triplicated_registers_cost_two_more_and_a_voter_and_hide_every_upset(bu
     assert job.metrics["harden_registers_changed"].ci[1] < 0.5
     assert job.metrics["harden_registers_bare_changed"].value > 5
     assert "harden_bare_degradation" not in job.metrics
+    assert records(job)["harden_registers_ff"] == [3 * built.total["ff"]]
+    assert "tripled" in (job.output("hardened_rtl") / "registers" / "src" / "network.v").read_text()
 
 
 def test_some_registers_only(built):
