@@ -101,12 +101,12 @@ def visible_days(places: Iterable[Environment], share: Metric, bits: int, error:
         return {}
     # Fewer than one bit would be none, for which there is no time; the interval ends where one is left.
     ends = [max(1.0, end / 100 * bits) for end in (high, low)]
-    days = {}
+    days, samples = {}, share.source.rpartition(", ")[2]
     for place in places:
         early, late = (1 / (place.rate * end) for end in ends)
         days[place.id] = Metric(
             1 / (place.rate * visible), "days", kind="estimate", direction="higher", ci=(early, late),
-            source=f"{place.rate:.3g} upsets per bit and day ({place.source}); {round(visible)} of {bits} bits; {share.source}",
+            source=f"{place.rate:.3g} upsets per bit and day ({place.source}); {round(visible)} of {bits} bits; {samples}",
             title=f"Expected time until one upset costs {error}, {place.title}",
         )  # fmt: skip
     return days

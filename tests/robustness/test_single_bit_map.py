@@ -186,6 +186,7 @@ def test_time_to_a_visible_error(subject, truth, config, result):
     assert metric.value == pytest.approx(1 / (4.04e-7 * visible))
     assert metric.ci == pytest.approx([1 / (4.04e-7 * len(truth) * end / 100) for end in share.ci[::-1]])
     assert (metric.kind, metric.direction, metric.unit) == ("estimate", "higher", "days")
+    assert re.match(rf"4.04e-07 upsets per bit and day \(.*\); {visible} of {len(truth)} bits; {SAMPLES} samples$", metric.source)
     assert [str(name) for name in result[1]["upset_names"]] == ["leo_sram"]
     assert result[1]["upset_days"] == pytest.approx([metric.value])
 
