@@ -4,19 +4,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flow.reporting.catalog import COSTS, group_of, landscape_scores, plotted_scores
+from flow.reporting.degradation import GROUPS, group
 from flow.reporting.numbers import listing
 from flow.reporting.panels import ranked_scores
 from flow.reporting.pareto import axis
+from flow.reporting.perturbation import levels
 from flow.reporting.result import PointResult
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the checklist: what is asked, whether it holds, and the reason in words."""
+    """One line of the checklist.
+
+    Attributes:
+        text: what is asked.
+        passed: whether it holds.
+        detail: the reason in words.
+        done: False: nothing of the kind was measured, so it neither holds nor fails.
+    """
 
     text: str
     passed: bool
     detail: str
+    done: bool = True
 
 
 def _gate(results: list[PointResult]) -> Check:
@@ -101,7 +111,78 @@ def _axes(results: list[PointResult]) -> Check:
     return Check(text, not wrong, detail)
 
 
-CHECKS: tuple[Callable[[list[PointResult]], Check], ...] = (_gate, _hardware, _seeds, _intervals, _test_set, _axes)
+def _of_points(text: str, results: list[PointResult], having: list[PointResult], found: str, reason: str) -> Check:
+    """Judge that something was measured at every point."""
+    if not having:
+        return Check(text, False, f"not done: {reason}", done=False)
+    lacking = [result.name for result in results if result not in having]
+    return Check(text, not lacking, f"not at {listing(lacking)}; else {found}" if lacking else found)
+
+
+def _without(results: list[PointResult], table: str, key: str, words: str) -> str:
+    """Say why a figure is not there: the setting that leaves it out, or else that it was not made."""
+    known = [result.config.get(table, {}).get(key) for result in results]
+    return words if all(not value for value in known) else "it was asked for, but no point has it; see the stages of the points"
+
+
+def _perturbed(results: list[PointResult], which: str, text: str) -> Check:
+    by_point = {r.name: [kind for kind in levels([r]) if group(kind) == which] for r in results}
+    kinds = sorted({kind for some in by_point.values() for kind in some})
+    having = [r for r in results if by_point[r.name]]
+    some = listing((kind.replace("_", " ") for kind in kinds), 30)
+    reason = "robustness.perturbations names none of these, or their stage failed"
+    return _of_points(text, results, having, f"{len(kinds)} perturbations: {some}", reason)
+
+
+def _noise(results: list[PointResult]) -> Check:
+    return _perturbed(results, GROUPS[0], "The task score was measured with perturbed inputs")
+
+
+def _flips(results: list[PointResult]) -> Check:
+    return _perturbed(results, GROUPS[1], "The task score was measured with faults in weights and biases")
+
+
+def _map(results: list[PointResult]) -> Check:
+    having = [r for r in results if any(name.endswith("_single_bit_map_1") for name in r.metrics)]
+    sources = sorted({m.source for r in having for name, m in r.metrics.items() if name.endswith("_single_bit_map_1")})
+    asked = any("single_bit_map" in r.config.get("robustness", {}).get("perturbations", ()) for r in results)
+    reason = "its stage failed or is older" if asked else "single_bit_map is not in robustness.perturbations"
+    found = "; ".join(sources[:3]) + (" and others" if len(sources) > 3 else "")
+    return _of_points("Every deployed bit was flipped alone", results, having, found, reason)
+
+
+def _times(results: list[PointResult]) -> Check:
+    text = "The time to a visible error is known, with the source of the upset rate"
+    known = {r.name: [m for name, m in r.metrics.items() if name.startswith("upset_days_")] for r in results}
+    mapped = [r for r in results if any(name.endswith("_single_bit_map_1") for name in r.metrics)]
+    having = [r for r in mapped if known[r.name] and all(m.source and m.ci for m in known[r.name])]
+    harmless = [r for r in mapped if not known[r.name]]
+    places = max((len(some) for some in known.values()), default=0)
+    found = f"{places} rates" + (f"; no single bit is visible at {listing(r.name for r in harmless)}" if harmless else "")
+    return _of_points(text, results, [*having, *harmless], found, "it needs the map of single bits")
+
+
+def _registers(results: list[PointResult]) -> Check:
+    text = "Upsets of pipeline registers were measured, and the simulated Verilog agrees"
+    having = [r for r in results if any("_register_flip_" in name for name in r.metrics)]
+    compared = [r.metrics["gate_upsets_mismatches"].value for r in having if "gate_upsets_mismatches" in r.metrics]
+    reason = _without(results, "registers", "flips", "registers.flips = 0, or the back end has no RTL")
+    if having and (len(compared) < len(having) or any(compared)):
+        return Check(text, False, "the simulation was not compared at every point, or differs")
+    return _of_points(text, results, having, "no mismatch", reason)
+
+
+def _hardening(results: list[PointResult]) -> Check:
+    having = [r for r in results if any(name.startswith("harden_") for name in r.metrics)]
+    methods = sorted({str(method) for r in having for method in r.config.get("protection", {}).get("methods", ())})
+    reason = _without(results, "protection", "methods", "protection.methods is empty, or the back end has no RTL")
+    found = f"methods: {listing(methods) or 'unknown'}"
+    return _of_points("Hardened designs were built, mapped and priced", results, having, found, reason)
+
+
+CHECKS: tuple[Callable[[list[PointResult]], Check], ...] = (
+    _gate, _hardware, _seeds, _intervals, _test_set, _axes, _noise, _flips, _map, _times, _registers, _hardening,
+)  # fmt: skip
 
 
 def checklist(results: list[PointResult]) -> list[Check]:

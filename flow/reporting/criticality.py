@@ -282,6 +282,22 @@ def bit_map(result: PointResult, roles: list[str]) -> BitMapView | None:
     return BitMapView(result.name, roles, words, pictures, rows, ticks, colours.log, threshold, unit)
 
 
+def map_json(result: PointResult) -> list[dict[str, object]]:
+    """Return the map of a point by parameter: mean and largest degradation, share of visible bits, and the mean by place of the bit."""
+    found = _arrays(read(result.shapes, START))
+    if found is None:
+        return []
+    tables = [(k, found.table(k), found.visible[found.tensor == k]) for k in range(len(found.names)) if (found.tensor == k).any()]
+    return [
+        {
+            "layer": found.names[k], "role": found.roles[k], "words": len(table), "bits": int(found.widths[k]),
+            "mean": float(table.mean()), "worst": float(table.max()), "visible_percent": 100 * float(visible.mean()),
+            "mean_by_place_from_lowest": [float(value) for value in table.mean(axis=0)],
+        }
+        for k, table, visible in tables
+    ]  # fmt: skip
+
+
 def bit_maps(results: list[PointResult]) -> list[BitMapView]:
     """Draw the maps of the points that are drawn of a study."""
     by_name = {result.name: result for result in results}

@@ -245,7 +245,10 @@ def _x_title(unit: str, falling: bool) -> str:
 
 def group(kind: str) -> str:
     """Tell what a perturbation acts on."""
-    return GROUPS[2] if REGISTERS.search(kind) else GROUPS[1] if of_weights(kind) or kind.startswith(("multi_bit", RANKED)) else GROUPS[0]
+    if REGISTERS.search(kind):
+        return GROUPS[2]
+    weights = of_weights(kind) or kind.startswith(("multi_bit", "single_bit", RANKED))
+    return GROUPS[1] if weights else GROUPS[0]
 
 
 def charts(results: list[PointResult], key: Key) -> tuple[list[Chart], dict[str, list[Chart]]]:

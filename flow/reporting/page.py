@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from flow.reporting.bitmap import palette
 from flow.reporting.catalog import COSTS, plotted_scores
+from flow.reporting.catalog import title as title_of
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import KINDS
 from flow.reporting.claims.judge import RULES
@@ -18,7 +19,7 @@ from flow.reporting.curves import study_charts
 from flow.reporting.findings import Findings
 from flow.reporting.numbers import p_value, signed, significant
 from flow.reporting.page_claims import claim_views, summary
-from flow.reporting.page_points import PointView, columns, common_settings, point_view, reasons, rows
+from flow.reporting.page_points import PointView, Sources, columns, common_settings, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
 from flow.reporting.result import PointResult
 from flow.reporting.robustness import robustness
@@ -153,7 +154,10 @@ def render_page(
     scores = ranked_scores(results)
     table = columns(results, scores)
     common = common_settings(results)
-    points: list[PointView] = [point_view(number, result, withheld.get(result.name, []), common) for number, result in enumerate(results)]
+    cite = Sources(len(results))
+    points: list[PointView] = [
+        point_view(number, result, withheld.get(result.name, []), common, cite) for number, result in enumerate(results)
+    ]
     return environment.get_template("report.html.j2").render(
         study=study,
         title=title or study,
@@ -171,6 +175,9 @@ def render_page(
         columns=table,
         rows=rows(results, scores, table),
         points=points,
+        sources=list(cite.numbers),
+        ids=sorted({name: title_of(name, m) for r in reversed(results) for name, m in r.metrics.items()}.items()),
+        all_shapes=SHAPES,
         landscapes=landscapes(results),
         robustness=robustness(results, key),
         palette=palette()[::8],

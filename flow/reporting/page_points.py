@@ -1,7 +1,7 @@
 """The sortable table and the details of each point, as texts for the template."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_score
 from flow.reporting.curves import Chart, point_charts
 from flow.reporting.numbers import significant, value_and_error
 from flow.reporting.panels import Scores
+from flow.reporting.perturbation import FIGURES, perturbed
 from flow.reporting.record import flat, fronts, regularizers, varying
 from flow.reporting.result import PointResult
 
 GROUPS: dict[Group, str] = {
     "hardware": "Hardware cost",
     "task": "Task score",
-    "robustness": "Degradation under a perturbation",
+    "robustness": "Faults and perturbations",
+    "protection": "Protection",
     "landscape": "Loss landscape",
     "compat": "What the released code of Baldi et al. would give, for comparison only",
     "import": "Approximation of an imported network",
@@ -24,6 +26,8 @@ GROUPS: dict[Group, str] = {
     "gate": "Exactness gate",
 }
 FRONT = "front"
+FEW = 6
+"""Points up to which every metric has its source beside it."""
 COST_WORDS = {"lut": "LUT", "latency_ns": "latency"}
 
 
@@ -72,14 +76,38 @@ class MetricView:
 
 
 @dataclass(frozen=True)
+class CurveView:
+    """The degradations by a perturbation in a row.
+
+    Attributes:
+        words: title without the strength.
+        unit: of the degradation.
+        cells: strength, value and half-width, from weak to strong.
+        area: value and half-width; empty without.
+        critical: value and half-width, and unit; empty without.
+        source: of the first one.
+        id: of all, with ``*`` for the strength.
+    """
+
+    words: str
+    unit: str
+    cells: list[tuple[str, str, str]]
+    area: tuple[str, str]
+    critical: tuple[str, str, str]
+    source: str
+    id: str
+
+
+@dataclass(frozen=True)
 class PointView:
-    """All there is to say about a point: settings, metrics by group, gate levels, digests and learning curves."""
+    """All there is to say about a point: settings, metrics by group, degradations, gate levels, digests and learning curves."""
 
     number: int
     result: PointResult
     state: str
     settings: list[tuple[str, str]]
     groups: list[tuple[str, list[MetricView]]]
+    curves: list[CurveView]
     levels: list[tuple[str, int, int]]
     stages: list[tuple[str, str, str, list[tuple[str, str]]]]
     notes: list[tuple[str, str]]
@@ -152,11 +180,45 @@ def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> lis
     return sorted(found, key=lambda row: not row.result.ranked)
 
 
-def _metric_view(name: str, metric: Metric) -> MetricView:
+def _curve_view(ids: list[str], metrics: Mapping[str, Metric], stem: str, cite: Callable[[str], str]) -> CurveView:
+    """Write degradations that differ in the strength only, and what the whole curve has."""
+    parts = {name: part for name in ids if (part := perturbed(name, metrics)) is not None}
+    first, last = parts[ids[0]], metrics[ids[-1]]
+    text, level = title(ids[-1], last), f"{parts[ids[-1]].level:g}"
+    before, found, after = text.rpartition(f" {level}")
+    words = f"{before} n{after}" if found else text
+    area, critical = metrics.get(f"{stem}_area"), metrics.get(f"{stem}_critical")
+    if first.statistic:
+        area = critical = None
+    at = ("", "", "") if critical is None else (*value_and_error(critical), critical.unit)
+    cells = [(f"{part.level:g}", *value_and_error(metrics[name])) for name, part in parts.items()]
+    shown = f"{stem}_*" + (f"_{first.statistic}" if first.statistic else "")
+    return CurveView(words, last.unit, cells, ("", "") if area is None else value_and_error(area), at, cite(metrics[ids[0]].source), shown)
+
+
+def _curves(ids: list[str], metrics: Mapping[str, Metric], cite: Callable[[str], str]) -> tuple[list[CurveView], list[str]]:
+    """Take the degradations out of a list of ids.
+
+    Returns:
+        A row for each perturbation and statistic with several strengths, and the ids that are in none.
+    """
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for name in ids:
+        part = perturbed(name, metrics)
+        if part is not None:
+            rows.setdefault((part.task, part.kind, part.statistic), []).append(name)
+    rows = {key: some for key, some in rows.items() if len(some) > 1}
+    stems = {f"{task}_{kind}": kind for task, kind, statistic in rows if not statistic}
+    told = {name for some in rows.values() for name in some} | {f"{stem}_{figure}" for stem in stems for figure in FIGURES}
+    views = [_curve_view(some, metrics, f"{task}_{kind}", cite) for (task, kind, _), some in rows.items()]
+    return views, [name for name in ids if name not in told]
+
+
+def _metric_view(name: str, metric: Metric, cite: Callable[[str], str]) -> MetricView:
     value, error = value_and_error(metric)
     interval = "" if metric.ci is None else f"{significant(metric.ci[0])} to {significant(metric.ci[1])}"
     source = ", ".join(text for text in (metric.source, metric.part) if text)
-    return MetricView(name, title(name, metric), value, error, metric.unit, metric.kind, interval, source)
+    return MetricView(name, title(name, metric), value, error, metric.unit, metric.kind, interval, cite(source))
 
 
 def _written(document: Mapping[str, Any]) -> dict[str, str]:
@@ -171,10 +233,28 @@ def common_settings(results: list[PointResult]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def point_view(number: int, result: PointResult, withheld: list[str], common: Mapping[str, str]) -> PointView:
-    """Collect the details of a point; `common` are settings that are told elsewhere."""
+class Sources:
+    """Sources of metrics, which a study with many points tells once."""
+
+    def __init__(self, points: int) -> None:
+        """Number sources if there are more than `FEW` points."""
+        self.numbers: dict[str, int] = {}
+        self._numbered = points > FEW
+
+    def __call__(self, source: str) -> str:
+        """Return a source, or its number in brackets."""
+        return f"[{self.numbers.setdefault(source, len(self.numbers) + 1)}]" if source and self._numbered else source
+
+
+def point_view(
+    number: int, result: PointResult, withheld: list[str], common: Mapping[str, str], cite: Callable[[str], str] = str
+) -> PointView:  # fmt: skip
+    """Collect the details of a point; `common` are settings that are told elsewhere, `cite` writes the source of a metric."""
     metrics = result.metrics
     found = {group: ids_of(group, metrics, task_score([result])) for group in GROUPS}
+    curves, found["robustness"] = _curves(found["robustness"], metrics, cite)
+    told = {f"gate_{level}_{what}" for level in (result.gate or {}).get("levels", {}) for what in ("mismatches", "samples")}
+    found["gate"] = [name for name in found["gate"] if name not in told]
     gate = result.gate or {}
     levels_ = [(level, counts["mismatches"], counts["samples"]) for level, counts in gate.get("levels", {}).items()]
     stages = [
@@ -183,5 +263,5 @@ def point_view(number: int, result: PointResult, withheld: list[str], common: Ma
     ]  # fmt: skip
     settings = [(key, value) for key, value in _written(result.config).items() if key not in common]
     notes = list(_written(result.notes).items())
-    shown = [(GROUPS[group], [_metric_view(name, metrics[name]) for name in ids]) for group, ids in found.items() if ids]
-    return PointView(number, result, state(result), settings, shown, levels_, stages, notes, withheld, point_charts(result))
+    shown = [(GROUPS[group], [_metric_view(name, metrics[name], cite) for name in ids]) for group, ids in found.items() if ids]
+    return PointView(number, result, state(result), settings, shown, curves, levels_, stages, notes, withheld, point_charts(result))

@@ -14,6 +14,7 @@ from flow.reporting.correlation import Correlation
 from flow.reporting.findings import Findings
 from flow.reporting.panels import all_panels
 from flow.reporting.result import PointResult
+from flow.reporting.robustness import faults_json
 
 SCHEMA = "hlscape-report/1"
 
@@ -54,7 +55,10 @@ def metrics_json(
         "fronts": fronts(results),
         "correlations": {f"{row} / {column}": _pair(pair) for (row, column), pair in pairs.items()},
         "claims": claims_json(found.judged),
-        "checklist": [{"text": check.text, "passed": check.passed, "detail": check.detail} for check in checklist(results)],
+        "faults": {result.name: numbers for result in results if (numbers := faults_json(result))},
+        "checklist": [
+            {"text": check.text, "passed": check.passed, "done": check.done, "detail": check.detail} for check in checklist(results)
+        ],
     }
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

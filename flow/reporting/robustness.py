@@ -1,9 +1,11 @@
 """The section on robustness: degradation curves, the map of single bits, the time to a visible error, registers and protection."""
 
 from dataclasses import dataclass
+from math import isfinite
 
+from flow.reporting.arrays import read
 from flow.reporting.catalog import task_score, title
-from flow.reporting.criticality import BitMapView, bit_maps
+from flow.reporting.criticality import BitMapView, bit_maps, map_json
 from flow.reporting.degradation import FEW, Chart, Series, all_series, charts, tolerance
 from flow.reporting.perturbation import levels, of_curve
 from flow.reporting.protection import START as HARDENED
@@ -11,8 +13,8 @@ from flow.reporting.protection import Protection, protection
 from flow.reporting.result import PointResult
 from flow.reporting.shapes import representatives
 from flow.reporting.svg import Key
+from flow.reporting.upsets import REGISTERS, Registers, Times, registers, times
 from flow.reporting.upsets import START as DAYS
-from flow.reporting.upsets import Registers, Times, registers, times
 
 NEW = (DAYS, HARDENED, "register_")
 
@@ -74,6 +76,16 @@ def _table(shown: list[Chart], series: list[Series], ids: dict[str, list[str]]) 
         if any(text != "–" for cell in cells for text, _ in cell):
             rows.append(Figures(chart.title, chart.unit, cells))
     return rows
+
+
+def faults_json(result: PointResult) -> dict[str, object]:
+    """Return the numbers behind the drawings that are no metrics: by parameter, by register, and by hardened design."""
+    arrays = {}
+    for name, values in sorted(read(result.shapes, (REGISTERS, HARDENED)).items()):
+        # What JSON has no number for, a mean over no draws, becomes None.
+        arrays[name] = [value if not isinstance(value, float) or isfinite(value) else None for value in values.reshape(-1).tolist()]
+    by_parameter = map_json(result)
+    return {**({"single_bit_map": by_parameter} if by_parameter else {}), **arrays}
 
 
 def robustness(results: list[PointResult], key: Key) -> Robustness | None:

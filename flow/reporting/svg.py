@@ -26,13 +26,13 @@ VIRIDIS = (
 
 @dataclass(frozen=True)
 class Mark:
-    """A point in pixels: `bar_x` and `bar_y` are the ends of the error bars, or None."""
+    """A point in pixels: `bar_x` and `bar_y` are the ends of the error bars, or None; `shape` is a number of `SHAPES`."""
 
     x: float
     y: float
     bar_x: tuple[float, float] | None
     bar_y: tuple[float, float] | None
-    shape: str
+    shape: int
     colour: int
     front: bool
     label: str
@@ -73,9 +73,13 @@ class Key:
     regularizers: list[str]
     points: dict[str, int]
 
+    def marker(self, regularizer: str) -> int:
+        """Return the number of a marker; after seven they repeat."""
+        return self.regularizers.index(regularizer) % len(SHAPES)
+
     def shape(self, regularizer: str) -> str:
-        """Return the path of a marker; after seven they repeat."""
-        return SHAPES[self.regularizers.index(regularizer) % len(SHAPES)]
+        """Return the path of a marker."""
+        return SHAPES[self.marker(regularizer)]
 
 
 def blend(count: int, low: float, high: float) -> list[str]:
@@ -125,7 +129,9 @@ def draw(panel: Panel, key: Key) -> Drawing:
         bar_y = None if dot.y.ci is None else (py(dot.y.ci[0]), py(dot.y.ci[1]))
         label = str(dot.bits) if dot.front and dot.bits is not None else ""
         colour, number = key.bits.index(dot.bits), key.points[dot.name]
-        return Mark(px(dot.x.value), py(dot.y.value), bar_x, bar_y, key.shape(dot.regularizer), colour, dot.front, label, dot.words, number)
+        return Mark(
+            px(dot.x.value), py(dot.y.value), bar_x, bar_y, key.marker(dot.regularizer), colour, dot.front, label, dot.words, number
+        )
 
     line = ""
     for dot in panel.front:

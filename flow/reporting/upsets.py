@@ -12,6 +12,7 @@ from flow.reporting.numbers import plus_minus, significant
 from flow.reporting.result import PointResult
 
 START = "upset_days_to_visible_"
+REGISTERS = "upsets_"
 SOURCE = re.compile(r"^([\d.e+-]+) upsets per bit and day \((.*)\); \d+ of \d+ bits")
 UNITS = (("years", 365.25), ("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440), ("seconds", 1 / 86400))
 MOST = 4
@@ -108,7 +109,7 @@ def times(results: list[PointResult], chosen: list[str]) -> Times | None:
 
 def registers(result: PointResult) -> Registers | None:
     """Draw what upsets of pipeline registers do; None if they were not looked at."""
-    found = read(result.shapes, "upsets_")
+    found = read(result.shapes, REGISTERS)
     if "upsets_visible" not in found:
         return None
     names = [

@@ -123,6 +123,7 @@ def registers() -> tuple[dict[str, Metric], dict[str, np.ndarray]]:
     }  # fmt: skip
     source = "3000 draws of 2426 register bits and 1000 samples; the flip is there for a whole clock cycle"
     metrics = {
+        "gate_upsets_mismatches": Metric(0.0, "samples", direction="lower"),
         "register_bits": Metric(2426, "bits", direction="lower", title="Bits of pipeline registers"),
         "emd_register_flip_1": Metric(
             0.07, UNIT, direction="lower", ci=(0.06, 0.08), source=source, title="EMD degradation of a hit sample"
@@ -178,4 +179,6 @@ def faulty(folder: Path, bits: int = 6, regularizer: str = "", seed: int = 0, sc
     with file.open("wb") as stream:
         np.savez(stream, **arrays)
     robustness = {**base.config["robustness"], "tolerance": TOLERANCE}
-    return replace(base, metrics=metrics, config={**base.config, "robustness": robustness}, shapes=(file,))
+    robustness["perturbations"] = [*robustness["perturbations"], "single_bit_map"]
+    more_config = {"registers": {"flips": 3000}, "protection": {"methods": ["tmr", "ecc", "registers", "clip"]}} if harden else {}
+    return replace(base, metrics=metrics, config={**base.config, "robustness": robustness, **more_config}, shapes=(file,))

@@ -1,0 +1,383 @@
+"""The section on robustness: ids, curves, the map of single bits, times, registers, protection, and what a reviewer is told."""
+
+import base64
+import csv
+import json
+import re
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fault_samples import CURVES, PLACES, TOLERANCE, bit_map, faulty
+from report_samples import point, study
+from test_report_page import NASTY, Page
+
+from flow.core.metric import Metric
+from flow.reporting import catalog, criticality, degradation, perturbation, protection, upsets
+from flow.reporting.bitmap import png
+from flow.reporting.checklist import checklist
+from flow.reporting.claim import claim
+from flow.reporting.claims.frame import frames
+from flow.reporting.page import plot_key
+from flow.reporting.report import write_report
+from flow.reporting.result import PointResult
+from flow.reporting.robustness import robustness
+
+pytestmark = pytest.mark.usefixtures("no_plots")
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    """Three widths with and without a regularizer; those of 4 bits are not hardened, and no bit of one of them is visible."""
+    folder = tmp_path_factory.mktemp("arrays")
+    cases = [(bits, regularizer) for bits in (4, 6, 8) for regularizer in ("", "jacobian")]
+    return [faulty(folder, b, r, scale=0.01 if (b, r) == (4, "jacobian") else 1.0, harden=b != 4) for b, r in cases]
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    monkeypatch.setattr("flow.reporting.report._plots", lambda results: {})
+
+
+def drawn(results):
+    found = robustness(results, plot_key(results))
+    assert found is not None
+    return found
+
+
+def curves(found):
+    return {chart.kind: chart for chart in [*found.main, *(c for some in found.more.values() for c in some)]}
+
+
+# --- ids
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("emd_gauss_snr_-3", ("gauss_snr", -3.0, "")), ("emd_stuck_at_1_5_p95", ("stuck_at_1", 5.0, "p95")),
+        ("emd_single_bit_map_1_visible_layer_Conv_0", ("single_bit_map", 1.0, "visible_layer_Conv_0")),
+        ("emd_pgd_1e-05", ("pgd", 1e-05, "")), ("emd_register_flip_1", ("register_flip", 1.0, "")),
+        ("upset_days_to_visible_leo_1", None), ("harden_tmr_5_lut", None), ("register_flip_visible_percent", None),
+        ("emd_gauss_area", None),
+    ],
+)  # fmt: skip
+def test_ids_of_faults_are_taken_apart(name, parts):
+    metrics = {"emd": Metric(1.0), "top_1": Metric(1.0)}
+    assert perturbation.perturbed(name, metrics) == (parts and perturbation.Perturbed("emd", *parts))
+    assert perturbation.perturbed("top_1_gauss_5", metrics) == perturbation.Perturbed("top_1", "gauss", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("emd_gauss_area", "robustness"), ("emd_hot_channels_critical", "robustness"), ("emd_single_bit_map_1_worst", "robustness"),
+        ("upset_days_to_visible_leo", "robustness"), ("register_flip_visible_percent", "robustness"), ("register_bits", "robustness"),
+        ("harden_tmr_5_lut", "protection"), ("gate_upsets_mismatches", "gate"), ("emd_trivial", "task"), ("topology_area", "landscape"),
+    ],
+)  # fmt: skip
+def test_groups_of_figures_of_faults(name, group):
+    metrics = {"emd": Metric(1.0), name: Metric(1.0, kind="estimate" if name.startswith("upset") else "measured")}
+    assert catalog.group_of(name, metrics) == group
+
+
+def test_of_many_perturbations_a_few_stand_for_all(six):
+    """What has room for each perturbation once takes all; plots, claims and screenings take those of the paper and the worst case."""
+    by_kind = perturbation.levels(six)
+    assert set(by_kind) == {*CURVES, "single_bit_map", "register_flip"}
+    assert by_kind["gauss_snr"] == ["emd_gauss_snr_30", "emd_gauss_snr_20", "emd_gauss_snr_10"], "from weak to strong"
+    assert perturbation.main_kinds(by_kind) == ["flip", "gauss", "measured_noise", "pgd", "salt"]
+    main, other = catalog.plotted_scores(six)
+    assert main == [
+        "emd", "emd_flip_5", "emd_gauss_20", "emd_measured_noise_1", "emd_pgd_2", "emd_salt_20", "hessian_trace", "top_eigenvalue",
+    ]  # fmt: skip
+    assert not any(catalog.group_of(name, six[0].metrics) == "robustness" for name in other)
+    frame = frames(six)[0]
+    assert sorted(frame.noise) == ["gauss", "salt"] and list(frame.flips) == ["flip"]
+    assert perturbation.main_kinds(["a", "gauss", "ranked_flip_x"]) == ["a", "gauss", "ranked_flip_x"]
+    assert perturbation.main_kinds([*"abcdefg", "ranked_x"]) == [*"abcdef"]
+
+
+def test_further_perturbations_are_correlated_in_a_table_of_their_own(tmp_path):
+    points = [faulty(tmp_path, bits, regularizer, harden=False) for bits in (3, 4, 5, 6) for regularizer in ("", "jacobian")]
+    found = claim(points)
+    assert [name for name, _ in found.main.columns] == perturbation.main_levels(points)
+    assert {name for name, _ in found.more["further perturbations"].columns} == {
+        perturbation.middle(ids) for kind, ids in perturbation.levels(points).items() if kind not in perturbation.CHOSEN
+    }
+
+
+def test_what_a_perturbation_is_comes_from_its_file_without_an_import():
+    about = perturbation.about("salt")
+    assert about.title == "salt-and-pepper noise" and about.sentence.startswith("Salt-and-pepper") and about.sentence.endswith(".")
+    assert perturbation.about("ranked_flip_taylor").title == perturbation.about("ranked_flip").title
+    assert perturbation.about("gauss_snr").falling and not perturbation.about("gauss").falling
+    assert perturbation.about("no_such_thing") == perturbation.About("no such thing", "", falling=False)
+    for plugin in perturbation.plugins("robustness"):
+        assert perturbation.about(plugin).sentence, plugin
+
+
+# --- curves
+
+
+def test_every_point_of_a_few_has_a_line_and_its_critical_strength(six):
+    found = drawn(six)
+    assert [chart.kind for chart in found.main] == ["flip", "gauss", "measured_noise", "pgd", "salt"]
+    assert list(found.more) == list(degradation.GROUPS[:2])
+    shown = curves(found)
+    assert set(shown) == set(CURVES), "a single strength is no curve"
+    gauss = shown["gauss"]
+    assert (gauss.title, gauss.unit, gauss.y_title) == ("Gaussian noise", "%", "Δ EMD [TC pitch / 2]")
+    assert [line.series.words for line in gauss.lines] == [r.name for r in six] and all(line.critical for line in gauss.lines)
+    assert gauss.note.startswith("visible from ") and "1000 samples, 5 draws" in gauss.source and "Gaussian input noise" in gauss.sentence
+    assert shown["gain"].note == "not visible up to 20 %" and not any(line.critical for line in shown["gain"].lines)
+    assert (shown["flip"].title, shown["flip"].unit) == ("Bit flips", "number")
+    assert (shown["stuck_at_0"].title, shown["stuck_at_0"].unit) == ("Bits stuck at 0", "bits")
+
+
+def test_a_stronger_perturbation_is_always_at_the_right_and_worse_at_the_top(six):
+    for chart in curves(drawn(six)).values():
+        for line in chart.lines:
+            xs, ys = zip(*line.dots, strict=True)
+            assert list(xs) == sorted(xs) and list(ys) == sorted(ys, reverse=True), chart.kind
+            places = [float(number) for number in re.findall(r"[ML]([\d.]+) ", line.path + line.band)]
+            assert all(chart.left <= x <= chart.right for x in places)
+            heights = [float(number) for number in re.findall(r" ([\d.-]+)", line.path + line.band)]
+            assert all(chart.top <= y <= chart.bottom for y in heights)
+    snr = curves(drawn(six))["gauss_snr"]
+    assert snr.x_title == "strength [dB], stronger to the right"
+    assert [text for _, text in sorted(snr.x_ticks)] == sorted((text for _, text in snr.x_ticks), key=float, reverse=True)
+
+
+def test_many_points_are_medians_by_weight_width(tmp_path):
+    points = [faulty(tmp_path, bits, "", seed, harden=False) for bits in (4, 8) for seed in range(4)]
+    found = drawn(points)
+    assert [s.words for s in found.series] == ["4-bit weights, 4 points", "8-bit weights, 4 points"]
+    series = found.series[0]
+    values = sorted(p.metrics["emd_gauss_20"].value for p in points if p.weight_bits == 4)
+    assert series.band("emd_gauss_20") == (pytest.approx(np.median(values)), values[0], values[-1])
+    bare = replace(points[0], metrics={k: m for k, m in points[0].metrics.items() if k != "emd_gauss_critical"})
+    assert drawn([bare, *points[1:]]).series[0].texts("emd_gauss_critical")[1].endswith(", 3 of 4")
+
+
+def test_the_visible_drop_is_drawn_where_the_axis_reaches_it(six):
+    shown = curves(drawn(six))
+    low, high = (TOLERANCE * edge(p.metrics["emd"].value for p in six) for edge in (min, max))
+    top, bottom = shown["measured_noise"].visible
+    assert top < bottom <= shown["measured_noise"].bottom
+    assert degradation.visible_drops(six, "emd") == [TOLERANCE * p.metrics["emd"].value for p in six]
+    assert low < high and shown["gain"].visible is None
+
+
+# --- the map of single bits
+
+
+def pixels(uri):
+    """Decode an indexed PNG of 8 bits with no filter."""
+    data = base64.b64decode(uri.partition(",")[2])
+    width, height = struct.unpack(">II", data[16:24])
+    packed, at = b"", 8
+    while at < len(data):
+        size, kind = struct.unpack(">I", data[at : at + 4])[0], data[at + 4 : at + 8]
+        packed += data[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
+        at += 12 + size
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width + 1)
+    return rows[:, 1:]
+
+
+def test_each_bit_is_at_its_place_of_the_picture(tmp_path):
+    """Of a map of which one bit hurts, that pixel is bright, and the ring is around it."""
+    arrays = bit_map(6, np.random.default_rng(0))
+    harm, tensor = np.zeros(len(arrays["single_bit_map_degradation"])), arrays["single_bit_map_tensor"]
+    first = int(np.argmax(tensor == 2))
+    worst, mild = first + 6 * (256 * 3 + 17) + 5, first + 6 * 40 + 1
+    harm[worst], harm[mild] = 1.0, 0.01
+    file = tmp_path / "map.npz"
+    np.savez(file, **{**arrays, "single_bit_map_degradation": harm})
+    view = criticality.bit_map(replace(point(), shapes=(file,)), [])
+    assert [picture.title for picture in view.pictures] == ["conv_1, weight", "conv_1, bias", "dense, weight", "dense, bias"]
+    dense = view.pictures[2]
+    image = pixels(dense.image)
+    assert image.shape == (8 * 7 - 1, 256)
+    assert image[3 * 7, 17] == image.max() > 230, "the sign bit is the upper row of its strip"
+    assert 1 < image[4, 40] < 255, "bit 1 is the fifth of six rows"
+    assert (image[6::7] == 0).all() and (np.delete(image, np.s_[6::7], 0) > 0).all(), "only rows between strips are transparent"
+    assert dense.worst == pytest.approx((dense.left + 17.5 / 256 * dense.wide, dense.top + (3 * 7 + 0.5) * criticality.ROW), abs=0.1)
+    assert all(picture.worst is None for k, picture in enumerate(view.pictures) if k != 2)
+    assert "the sign bit of weight 785 [6, 17] of dense: 1" in view.words[1]
+    assert view.words[0].startswith(f"1 of {len(harm)} bits")
+    assert [(row.name, row.visible) for row in view.rows][2] == ("dense, weight", "0.00814 %")
+    assert dense.bars.bars[0].words == "sign" and dense.bars.bars[-1].words == "LSB"
+    assert criticality.map_json(replace(point(), shapes=(file,)))[2]["mean_by_place_from_lowest"][5] == pytest.approx(1 / 2048)
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "columns", "each"),
+    [
+        (72, (8, 1, 3, 3), 72, 1),
+        (2048, (16, 128), 256, 1),
+        (600, (6, 100), 200, 1),
+        (900, (3, 300), 225, 1),
+        (100_000, (100, 1000), 253, 33),
+    ],
+)
+def test_a_parameter_of_any_size_has_a_picture_of_few_pixels(words, shape, columns, each):
+    assert criticality._wrap(words, shape) == (columns, each)
+    assert columns <= criticality.COLUMNS and columns * each * criticality.STRIPS >= words
+
+
+def test_a_map_in_which_no_bit_hurts_is_told_in_words(tmp_path):
+    arrays = bit_map(4, np.random.default_rng(0))
+    np.savez(tmp_path / "map.npz", **{**arrays, "single_bit_map_degradation": -(arrays["single_bit_map_degradation"] ** 2)})
+    view = criticality.bit_map(replace(point(4), shapes=(tmp_path / "map.npz",)), [])
+    assert view.pictures == [] and "No bit makes the mean score worse." in view.words and view.rows[-1].visible == "0 %"
+
+
+def test_holes_of_an_image_are_transparent_and_others_have_no_such_colour():
+    assert b"tRNS" not in png(np.zeros((2, 2))) and b"tRNS" in png(np.array([[0.0, np.nan]]))
+
+
+# --- time, registers, protection
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (40000.0, "110 years"),
+        (3.25, "3.25 days"),
+        (0.05, "72 minutes"),
+        (0.5, "12 hours"),
+        (1e-4, "8.64 seconds"),
+        (1e12, "2.74e+09 years"),
+    ],
+)
+def test_times_are_written_in_a_unit_that_fits(days, text):
+    assert upsets.duration(days) == text
+
+
+def test_the_table_of_times_says_rate_source_and_interval(six):
+    found = drawn(six).times
+    assert len(found.points) <= upsets.MOST and len(found.all) == 6
+    assert [place.name for place in found.places] == [words[:1].upper() + words[1:] for words, _ in PLACES.values()]
+    first = found.places[0]
+    assert (first.rate, first.source) == ("1.2e-13", "a table, 2020") and any(" to " in interval for _, interval in first.times)
+    assert found.none == ["econ-w4-jacobian-s0"]
+
+
+def test_registers_and_protection_are_drawn_of_the_points_that_have_them(six):
+    found = drawn(six)
+    names = {r.name for r in six if r.weight_bits != 4}
+    assert found.registers and {one.name for one in found.registers} <= names and {one.name for one in found.protection} <= names
+    bars = found.registers[0].bars[0]
+    assert [bar.words for bar in bars.bars][:2] == ["input, 384 b", "stage 1, 720 b"] and bars.bars[-1].text == "34"
+    assert "2426 bits of pipeline registers" in found.registers[0].words[0]
+
+
+def test_a_mean_over_no_draws_has_no_bar(tmp_path):
+    arrays = {"upsets_names": np.array(["a", "b"]), "upsets_bits": np.array([1, 2]), "upsets_draws": np.array([0, 9])}
+    np.savez(tmp_path / "u.npz", **arrays, upsets_visible=np.array([np.nan, 0.5]), upsets_degradation=np.array([np.nan, 1.0]))
+    found = upsets.registers(replace(point(), shapes=(tmp_path / "u.npz",)))
+    assert [[bar.words for bar in one.bars] for one in found.bars] == [["b, 2 b"], ["b, 2 b"]]
+
+
+def hardened(tmp_path, **change):
+    """A point with two shares of triplicated bits."""
+    arrays = {
+        "tmr_share": [0.1, 1.0], "tmr_lut": [100.0, 1000.0], "tmr_ff": [200.0, 2000.0], "tmr_visible": [1.0, 0.0],
+        "tmr_degradation": [0.2, 0.0], "tmr_visible_random": [3.6, 0.0], "tmr_degradation_random": [0.9, 0.0], "bare_visible": [4.0],
+        "bare_degradation": [1.0], "network_lut": [2000.0], "network_ff": [500.0], "registers_lut": [2600.0], "registers_ff": [1500.0],
+        **change,
+    }  # fmt: skip
+    np.savez(tmp_path / "h.npz", **{f"harden_{name}": np.array(values) for name, values in arrays.items()})
+    return protection.protection(replace(point(), shapes=(tmp_path / "h.npz",)))
+
+
+def test_protection_is_drawn_against_what_it_costs(tmp_path):
+    found = hardened(tmp_path)
+    lut, ff = found.charts
+    assert (lut.title, ff.title) == ("Visible errors against look-up tables", "Visible errors against flip-flops")
+    assert [(line.dash, len(line.dots)) for line in lut.lines] == [("", 3), ("5 4", 3)], "from the bare store on"
+    assert [text for _, _, text, _ in lut.labels] == ["10 %", "100 %"]
+    assert [row.method for row in found.rows] == ["triplicated bits", "triplicated bits", "triplicated registers"]
+    assert found.rows[0].cells == [("100", "5 %"), ("200", "40 %")] and found.rows[0].left == [("1 %", "0.200"), ("3.60 %", "0.900")]
+    assert found.rows[2].cells == [("600", "30 %"), ("1000", "200 %")] and found.rows[2].left == [("–", ""), ("–", "")]
+    assert protection.protection(point()) is None
+
+
+def test_the_degradation_is_drawn_where_no_visible_error_is_left(tmp_path):
+    found = hardened(tmp_path, tmr_visible=[0.0, 0.0])
+    assert found.charts[0].title == "Degradation against look-up tables"
+
+
+# --- the page
+
+
+@pytest.fixture
+def page(six, tmp_path):
+    folder = write_report(tmp_path, "faults", "hlscape sweep x", six).parent
+    return folder, (folder / "index.html").read_text()
+
+
+def test_the_page_has_the_section_and_all_numbers_are_beside_it(page, six):
+    folder, text = page
+    parsed = Page(text)
+    ids = [value for _, name, value in parsed.attributes if name == "id"]
+    links = [value for _, name, value in parsed.attributes if name == "href" and value.startswith("#")]
+    assert len(ids) == len(set(ids)) and all(link[1:] in ids for link in links) and "robustness" in ids
+    heads = re.findall(r"<h3>(.*?)</h3>", text)
+    for head in ("Degradation curves", "Which bits matter", "Time to a visible error", "Upsets of pipeline registers", "Protection"):
+        assert head in heads
+    document = json.loads((folder / "metrics.json").read_text())
+    assert {p["name"]: len(p["metrics"]) for p in document["points"]} == {r.name: len(r.metrics) for r in six}
+    assert document["faults"]["econ-w6-plain-s0"]["harden_tmr_share"] == [0.05, 0.1, 0.25, 0.5, 1.0]
+    assert "harden_tmr_share" not in document["faults"]["econ-w4-plain-s0"]
+    header = next(csv.reader((folder / "pareto.csv").open()))
+    assert {"upset_days_to_visible_iter_bioshield", "emd_gauss_snr_20", "emd_pgd_critical_low", "harden_tmr_5_lut"} <= set(header)
+
+
+def test_no_text_of_faults_becomes_markup(six, tmp_path):
+    arrays = dict(np.load(six[2].shapes[0]))
+    arrays |= {"single_bit_map_layers": np.array([NASTY] * 4), "single_bit_map_roles": np.array([NASTY] * 4)}
+    arrays["upsets_names"] = np.array([NASTY] * 6)
+    np.savez(tmp_path / "evil.npz", **arrays)
+    metrics = {name: replace(m, title=f"{NASTY} degradation, {NASTY}", unit=NASTY, source=NASTY) for name, m in six[2].metrics.items()}
+    evil = replace(six[2], name=NASTY, metrics=metrics, shapes=(tmp_path / "evil.npz",))
+    parsed = Page((write_report(tmp_path, "s", "c", [evil])).read_text())
+    assert parsed.tags.count("script") == 1 and "img" not in parsed.tags
+    assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
+    assert NASTY in "".join(parsed.words)
+
+
+def test_a_study_without_faults_has_no_such_section(tmp_path):
+    text = write_report(tmp_path, "s", "c", study()).read_text()
+    assert "robustness" not in [value for _, name, value in Page(text).attributes if name == "id"]
+    assert robustness([], plot_key([])) is None and robustness([PointResult("p", "ok")], plot_key([PointResult("p", "ok")])) is None
+
+
+def test_many_points_tell_sources_and_ids_once(tmp_path):
+    points = [faulty(tmp_path, bits, "", seed, harden=False) for bits in (4, 8) for seed in range(4)]
+    text = write_report(tmp_path / "many", "s", "c", points).read_text()
+    assert text.count("1000 samples, 5 draws.") == len(CURVES), "below each chart"
+    assert text.count("<code>emd_gauss_snr_20</code>") == 1 and "sources of the metrics" in text
+    few = write_report(tmp_path / "few", "s", "c", points[:1]).read_text()
+    assert "sources of the metrics" not in few and "<code>emd_gauss_snr_*</code>" in few
+
+
+def test_a_reviewer_is_told_what_was_done_and_why_not(six):
+    def lines(results):
+        return {c.text: c for c in checklist(results)[6:]}
+
+    noise, flips, bits, days, registers, hardening = lines(six).values()
+    assert noise.passed and flips.passed and bits.passed and "hot channels" in noise.detail and "stuck at 1" in flips.detail
+    assert days.passed and "no single bit is visible at econ-w4-jacobian-s0" in days.detail
+    assert not hardening.passed and hardening.done and hardening.detail.startswith("not at econ-w4-plain-s0, econ-w4-jacobian-s0; else")
+    assert not registers.passed and "not at econ-w4" in registers.detail
+    some = lines([r for r in six if r.weight_bits != 4])
+    assert all(check.passed and check.done for check in some.values())
+    odd = replace(six[2], metrics={**six[2].metrics, "gate_upsets_mismatches": Metric(1.0)})
+    assert not list(lines([odd]).values())[4].passed
+    none = list(lines([point()]).values())
+    assert [check.done for check in none] == [True, True, False, False, False, False]
+    assert none[5].detail == "not done: protection.methods is empty, or the back end has no RTL"
