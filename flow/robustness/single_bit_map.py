@@ -165,7 +165,7 @@ def metrics_of(found: BitMap, subject: Subject, rng: np.random.Generator) -> dic
             value, score.unit, direction="lower", ci=ci, source=source, title=f"{score.title} degradation, one bit, mean of all{words}"
         )
         shares = {
-            "matter": (found.changed[mine].any(axis=1), matter, f"Bits that matter{words}"),
+            "matter": (found.changed[mine].any(axis=1), matter, f"Bits that change {score.title} of a sample{words}"),
             "visible": (found.visible(found.means[mine], found.threshold), visible, f"Bits that cost {_cost(found, subject)}{words}"),
         }
         for key, (flags, again, title) in shares.items():
