@@ -31,7 +31,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     levels, adversary = sorted(set(config.levels.get("fgsm", LEVELS))), Adversary(subject, subject.problem)
 
     def harm(percent: float) -> Values:
-        progress(min(1.0, percent / levels[-1]), f"{TITLE}, {percent:g} %")
+        progress(min(1.0, percent / levels[-1]), f"{TITLE}, {percent:.3g} %")
         return adversary.harm(adversary.one_step(percent / 100 * subject.unit))
 
     values = [harm(percent) for percent in levels]

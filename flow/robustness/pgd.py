@@ -45,7 +45,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     levels, adversary, found = sorted(set(config.levels.get("pgd", LEVELS))), Adversary(subject, subject.problem), dict[float, Values]()
 
     def harm(percent: float) -> Values:
-        progress(min(1.0, percent / levels[-1]), f"{TITLE}, {percent:g} %")
+        progress(min(1.0, percent / levels[-1]), f"{TITLE}, {percent:.3g} %")
         smaller = [values for other, values in found.items() if other < percent]
         found[percent] = np.maximum.reduce([worst(adversary, percent / 100 * subject.unit, rng), *smaller])
         return found[percent]

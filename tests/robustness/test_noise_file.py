@@ -234,6 +234,16 @@ def test_a_large_file_is_taken_evenly(name, tmp_path, monkeypatch):
     assert recording.taken == f"{len(taken)} records, taken evenly from {'a longer file' if name == 'n.csv' else '50000 of them'}"
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\n\n"], ids=repr)
+def test_lines_are_read_once_wherever_pieces_begin(ending, tmp_path):
+    path = write(tmp_path / "n.csv", "a,b\n" + ending.join(["1,2", "30,4", "5,60"]))
+    with _noise_file.open_noise(path) as records:
+        whole = records.read(0, records.extent)
+        assert whole.tolist() == [[1, 2], [30, 4], [5, 60]]
+        for cut in range(records.extent + 1):
+            assert np.array_equal(np.concatenate([records.read(0, cut), records.read(cut, records.extent)]), whole), cut
+
+
 def test_an_error_far_into_a_large_file_has_its_line(tmp_path, monkeypatch):
     monkeypatch.setattr(_noise_text, "MOST_BYTES", 6000)
     lines = ["0.25,0.5,0.75,1.0"] * 20_000
