@@ -4,9 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from flow.config import RobustnessConfig
 from flow.core.plugins import load
+from flow.landscape._engine import build_engine
+from flow.landscape._problem import build_problem
 from flow.robustness import (
     correlated_noise,
     dead_channels,
@@ -218,3 +221,18 @@ def test_correlated_noise_has_the_covariance_it_names(subject):
     noise = correlated_noise.draw(many, np.random.default_rng(1))
     assert np.allclose(noise.T @ noise / len(noise), (0.5 + 0.5 * 0.9**DISTANCE) * ONES, atol=0.02)
     assert abs(np.mean(noise[1:, 1] * noise[:-1, 1])) < 0.02, "samples are independent"
+
+
+def test_compiled_code_gives_the_same_figures(subject, tmp_path):
+    """Also for inputs far outside the range of the words."""
+
+    def loss(output, target):
+        return (output - target).square().mean(1)
+
+    problem = build_problem(subject.twin, None, loss, *map(torch.from_numpy, (subject.x[:8], subject.targets[:8])))
+    engine = build_engine(subject.twin, None, loss, problem.x, problem.y, tmp_path)
+    fast = dataclasses.replace(subject, problem=dataclasses.replace(problem, engine=engine))
+    config = RobustnessConfig(levels={"gauss_detector": (1, 800, 1e6), "hot_channels": (20,)}, noise_draws=2)
+    for module in (gauss_detector, hot_channels):
+        slow, quick = (module.measure(one, config, np.random.default_rng(0), quiet) for one in (subject, fast))
+        assert slow == quick
