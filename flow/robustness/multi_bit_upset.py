@@ -74,16 +74,23 @@ class Clusters:
 
 
 def sample_faults(
-    subject: Subject, config: RobustnessConfig, name: str, drawn: Clusters | Sets, make: Callable[[Ints], Ints], progress: Progress
+    subject: Subject,
+    config: RobustnessConfig,
+    name: str,
+    drawn: Clusters | Sets,
+    make: Callable[[Ints], Ints],
+    most: int,
+    progress: Progress,
 ) -> Sampled:
     """Make faults until the mean degradation is known well enough.
 
     Args:
         subject: what is perturbed.
-        config: most faults, samples scored with each, and how well is enough.
+        config: samples scored with each, and how well is enough.
         name: of the campaign.
         drawn: bits by trial, and their weights.
         make: bits (M, k) -> words (M, W).
+        most: faults.
         progress: shows life.
 
     Returns:
@@ -94,11 +101,11 @@ def sample_faults(
 
     def rows(count: int) -> Values:
         nonlocal done, weights
-        done = campaign.run(count, lambda share, text: progress(share * count / config.trials, text), done)
+        done = campaign.run(count, lambda share, text: progress(share * count / most, text), done)
         weights = np.concatenate([weights, drawn.weights(drawn.bits(np.arange(len(weights), count, dtype=np.int64)))])
         return done * weights[:, None]
 
-    return sample_until(rows, config.trials, config.relative_error)
+    return sample_until(rows, most, config.relative_error)
 
 
 def whole_levels(config: RobustnessConfig, name: str, default: tuple[int, ...], total: int) -> list[int]:
@@ -155,7 +162,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     for i, size in enumerate(levels):
         clusters = Clusters(space, size, new_seed(rng))
         found[size] = sample_faults(
-            subject, config, f"{NAME}_{size}", clusters, space.flipped,
+            subject, config, f"{NAME}_{size}", clusters, space.flipped, config.trials,
             lambda share, text, i=i: progress((i + share) / len(levels), text),  # type: ignore[misc]
         )  # fmt: skip
     return fault_curve(subject, config, NAME, "multi-bit upset", found, "clusters", rng)

@@ -6,8 +6,7 @@ import pytest
 from flow.config import RobustnessConfig
 from flow.core.errors import ConfigError
 from flow.robustness import stuck_at
-from flow.robustness._campaign import new_seed
-from flow.robustness.bit_flip import Sets
+from flow.robustness.stuck_at import StuckSets
 from tests.robustness.test_single_bit_map import SAMPLES, WIDTHS, build, flipped, plain, quiet, scores
 
 
@@ -31,6 +30,7 @@ def test_all_bits_at_once(subject, value, code):
 
 
 def test_single_bits_against_brute_force(subject):
+    """All single bits in numpy integers; the interval holds their mean, and the figure is off by what the draws allow."""
     codes, found = plain(subject), {"zero": [], "one": []}
     clean = scores(subject, codes)
     for k, array in enumerate(codes):
@@ -42,20 +42,27 @@ def test_single_bits_against_brute_force(subject):
                 harm = (scores(subject, faulty) - clean).mean()
                 found["zero"].append(harm if one else 0.0)
                 found["one"].append(0.0 if one else harm)
-    metrics = measured(subject, 1)
-    for value, harms in found.items():
-        metric = metrics[f"mse_stuck_at_{value}_1"]
+    metrics, every = measured(subject, 1, trials=800), np.arange(108)[:, None]
+    for at, (value, harms) in enumerate(found.items()):
+        sets, metric = StuckSets(subject.space(), 1, 0, at), metrics[f"mse_stuck_at_{value}_1"]
+        variance = np.mean(sets.weights(every) * np.square(harms)) - np.mean(harms) ** 2
+        assert abs(metric.value - np.mean(harms)) < 3 * np.sqrt(variance / 400)
         assert metric.ci[0] < np.mean(harms) < metric.ci[1]
+        assert variance < np.var(harms), "drawing by place pays"
     assert abs(np.mean(found["zero"]) / np.mean(found["one"]) - 1) > 0.1, "the two differ"
 
 
-def test_both_values_of_one_bit_are_its_flip(subject):
-    """The same sets are stuck at zero and at one, so both together are the flips of these sets."""
-    metrics, space = measured(subject, 1, trials=60), subject.space()
-    sets = Sets(space, 1, new_seed(np.random.default_rng(0)))
-    bits = sets.bits(np.arange(60))
-    flips = subject.degradations(space, space.flipped(bits), SAMPLES).mean(axis=1) * sets.weights(bits)
-    assert metrics["mse_stuck_at_zero_1"].value + metrics["mse_stuck_at_one_1"].value == pytest.approx(flips.mean())
+@pytest.mark.parametrize("at", [0, 1])
+def test_weights_make_sets_uniform(subject, at):
+    """The chance of each bit times its weight is that of a uniform draw; what is drawn by place changes."""
+    space = subject.space()
+    sets, every = StuckSets(space, 1, 3, at), np.arange(108)[:, None]
+    chances = 1 / 3 / 108 + 2 / 3 * sets.chances
+    assert np.allclose(chances * sets.weights(every), 1 / 108)
+    changes = (space.stuck(every, at) != space.words).any(axis=1)
+    assert np.array_equal(sets.chances > 0, changes)
+    counts = np.bincount(sets.bits(np.arange(2000))[:, 0], minlength=108)
+    assert np.square((counts - 2000 * chances) / np.sqrt(2000 * chances)).sum() < 108 + 5 * np.sqrt(2 * 108)
 
 
 def test_memory_changes_nothing(subject, tmp_path):
