@@ -22,7 +22,7 @@ from flow.robustness._bits import BitSpace, bit_space
 TITLE = "bit flips against PyLandscape's attack and Brevitas in place"
 SAMPLES, MASKS, FLIPS = 2048, 1000, 10
 QUICK_SAMPLES, QUICK_MASKS = 64, 8
-PEER_MASKS, TWIN_MASKS, PIECE = 12, 50, 50
+PEER_MASKS, TWIN_MASKS, PIECE = 12, 50, 250
 ATTACK, IN_PLACE = "attack", "in_place"
 MAP_LIMIT = 30.0
 
@@ -32,19 +32,22 @@ def weight_bits(net: Network) -> BitSpace:
     return bit_space(net.twin.codes(net.twin.params), net.twin.weights, ("weight",))
 
 
-def faulty_points(net: Network, masks: Bits) -> Floats:
-    """Return the deployed point with each set of flipped bits (M, flips), as (M, D)."""
-    space = weight_bits(net)
-    where = np.concatenate([np.arange(net.problem.point.size)[net.problem.slices[CHIP + name]] for name in space.names])
-    points = np.repeat(net.problem.quantized(net.problem.point[None]), len(masks), axis=0)
-    points[:, where] = space.flipped(masks) * net.problem.steps[where]
-    return points
+def faulty_points(net: Network, masks: Bits, size: int = PIECE) -> Iterator[Floats]:
+    """Yield the deployed point with each set of flipped bits (M, flips), `size` sets at a time, as (., D)."""
+    space, deployed, steps = weight_bits(net), net.problem.quantized(net.problem.point[None]), net.problem.steps
+    where = np.concatenate([np.arange(len(steps))[net.problem.slices[CHIP + name]] for name in space.names])
+    for piece in np.split(masks, range(size, len(masks), size)):
+        words = space.flipped(piece)
+        rows, columns = np.nonzero(words != space.words)
+        points = np.repeat(deployed, len(piece), axis=0)
+        points[rows, where[columns]] = words[rows, columns] * steps[where[columns]]
+        yield points
 
 
 def comparable(net: Network, masks: Bits) -> NDArray[np.bool_]:
     """Return which masks make no code outside of the range of the quantizer, (M,)."""
     words = np.isfinite(net.problem.steps)
-    points = faulty_points(net, masks)
+    points = np.concatenate(list(faulty_points(net, masks)))
     return np.asarray((net.problem.quantized(points) == points)[:, words].all(axis=1))
 
 
@@ -54,8 +57,7 @@ def sides(net: Network, masks: Bits, peers: int) -> dict[str, Side]:
     share, part = peers / len(masks), f"{peers} of {len(masks)} masks"
 
     def ours(count: int = many) -> Floats:
-        pieces = np.split(masks[:count], range(PIECE, count, PIECE))
-        return np.concatenate([net.problem.mean_losses(faulty_points(net, piece), quantize=False) for piece in pieces])
+        return np.concatenate([net.problem.mean_losses(points, quantize=False) for points in faulty_points(net, masks[:count])])
 
     def peer(way: Callable[..., Floats], words: str) -> Side:
         return Side(

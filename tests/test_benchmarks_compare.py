@@ -215,7 +215,7 @@ def test_a_point_has_the_flips_of_its_mask_and_no_other(tmp_path):
     assert total == sum(codes[name].numel() * twin.weights[name].bits for name in weights)
     masks = np.stack([np.random.default_rng(i).choice(total, 6, replace=False) for i in range(9)])
     masks[0, 0], masks[1, 0], masks[2, :2] = 0, total - 1, 7
-    for point, mask in zip(faulty_points(net, masks), masks, strict=True):
+    for point, mask in zip(np.concatenate(list(faulty_points(net, masks, 4))), masks, strict=True):
         flipped = {name: code.clone() for name, code in codes.items()}
         for bit in mask.tolist():
             rest = bit

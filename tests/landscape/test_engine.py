@@ -244,6 +244,66 @@ def test_number_and_order_of_samples_and_points_change_nothing(case):
     assert np.array_equal(replace(fast, engine=replace(fast.engine, memory=1)).sample_losses(many), whole)
 
 
+def faulty(problem, count=24, faults=3, seed=2):
+    """Deployed points with random words in a few places, some of them in one parameter only."""
+    rng, deployed = np.random.default_rng(seed), problem.engine.deployed
+    words = np.flatnonzero(np.isfinite(deployed.steps))
+    result = np.repeat(deployed.point[None], count, axis=0)
+    for i, row in enumerate(result[1:]):
+        some = words if i % 3 else np.arange(*list(problem.slices.values())[i % len(problem.chip)].indices(len(row)))
+        where = rng.choice(some, min(faults, len(some)), replace=False)
+        row[where] = rng.integers(deployed.lowest[where], deployed.highest[where] + 1) * deployed.steps[where]
+    return result
+
+
+def test_faulty_networks_in_a_few_words_are_computed_as_any_other(case):
+    """Bit by bit, words and losses, whatever is left out."""
+    plain, fast = case
+    many, whole = faulty(fast), replace(fast.engine, deployed=None, work=[0])
+    assert len(np.unique(many, axis=0)) > 12
+    assert np.array_equal(fast.engine.outputs(many, plain.x), whole.outputs(many, plain.x))
+    assert np.array_equal(fast.engine.losses(many, plain.x, plain.y), whole.losses(many, plain.x, plain.y))
+    assert fast.engine.deployed.changes(many) is not None
+    assert whole.work[0] == 24 * len(plain.x) * whole.products
+    assert fast.engine.work[0] <= whole.work[0] if fast.engine.codes["losses"].faults else fast.engine.work == whole.work
+    order, x, y = np.random.default_rng(0).permutation(len(many)), plain.x[:19], plain.y[:19]
+    assert np.array_equal(fast.engine.losses(many[order], x, y), whole.losses(many, x, y)[order])
+
+
+def test_the_deployed_network_is_computed_once(folder):
+    """What the faults of a campaign leave as it was is not computed again: a dead network has no work but its own."""
+    twin, head, loss, x, y = mlp(folder)
+    engine = build_engine(twin, head, loss, x, y, folder)
+    points = np.repeat(engine.deployed.point[None], 9, axis=0)
+    engine.losses(points, x, y)
+    assert engine.codes["losses"].faults and engine.work == [0]
+    problem = build_problem(twin, head, loss, x, y)
+    last = problem.slices[problem.chip[-1]].start
+    points[:, last] = np.where(points[:, last] == 0, 1, 0) * engine.deployed.steps[last]
+    engine.losses(points, x, y)
+    assert 0 < engine.work[0] < engine.products * 9 * SAMPLES // 2
+
+
+@pytest.mark.parametrize("change", ["few points", "head", "between the steps", "too large", "many"])
+def test_points_that_are_no_faulty_networks_are_computed_in_full(change, folder):
+    twin, head, loss, x, y = (mlp if change == "many" else curved_head)(folder)
+    engine = build_engine(twin, head if head is None else head.eval(), loss, x, y, folder)
+    deployed, moved = engine.deployed, np.repeat(engine.deployed.point[None], 9, axis=0)
+    assert deployed.changes(moved) is not None
+    moved[4, 0] = (deployed.highest[0] if moved[4, 0] != deployed.highest[0] * deployed.steps[0] else 0) * deployed.steps[0]
+    starts, places, values = deployed.changes(moved)
+    assert (starts.tolist(), places.tolist(), values.tolist()) == ([0] * 5 + [1] * 5, [0], [moved[4, 0]])
+    if change == "few points":
+        moved = moved[:5]
+    elif change == "many":
+        moved = np.where(np.isfinite(deployed.steps), deployed.highest * deployed.steps, moved)
+    else:
+        moved[4, -1 if change == "head" else 0] = deployed.steps[0] * (0.5 if change == "between the steps" else 2.0**12)
+    assert deployed.changes(moved) is None
+    whole = replace(engine, deployed=None)
+    np.testing.assert_array_equal(engine.losses(moved, x, y), whole.losses(moved, x, y))
+
+
 def test_weights_between_the_steps(case):
     """Weights that are not on the grid make sums that depend on their order by rounding, which moves a word of few samples."""
     plain, fast = case
@@ -378,3 +438,5 @@ def test_other_vector_units(name, flags, tmp_path, monkeypatch):
     fast = replace(plain, engine=build_engine(twin, head, loss, x, y, tmp_path))
     many = points(plain)
     np.testing.assert_allclose(fast.sample_losses(many), plain.sample_losses(many), rtol=2e-5, atol=1e-6)
+    some, whole = faulty(fast), replace(fast.engine, deployed=None)
+    assert np.array_equal(fast.engine.losses(some, plain.x, plain.y), whole.losses(some, plain.x, plain.y))

@@ -10,7 +10,7 @@ float head and the loss agree to rounding. `build_engine` makes sure of both on 
 import ctypes
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,14 @@ from torch import Tensor, nn
 
 from flow.core import tool
 from flow.core.errors import ToolFailed, ToolNotFound
+from flow.landscape._engine.deployed import Deployed, deployed_network
 from flow.landscape._engine.emit import Code, emit
+from flow.landscape._engine.faults import KERNELS as FAULTS
 from flow.landscape._engine.kernels import KERNELS
 from flow.landscape._engine.program import shorten
 from flow.landscape._engine.record import Recording, record
 from flow.landscape._engine.values import Unsupported
+from flow.landscape._problem import CHIP, HEAD, apply_head, build_problem
 from flow.twin import Twin
 
 __all__ = ["Engine", "Unsupported", "build_engine", "try_engine"]
@@ -50,6 +53,8 @@ class Engine:
         target_shape: shape of one target.
         output_shape: shape of the words of one sample.
         memory: bytes for what is kept of the samples.
+        deployed: the deployed point, and the steps of its words on chip.
+        work: multiplications with additions that the last call took.
     """
 
     library: ctypes.CDLL
@@ -59,6 +64,8 @@ class Engine:
     target_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     memory: int = STATIC
+    deployed: Deployed | None = None
+    work: list[int] = field(default_factory=lambda: [0])
 
     @property
     def products(self) -> int:
@@ -83,11 +90,17 @@ class Engine:
             np.ascontiguousarray(v.detach().numpy(), np.float32) if v is not None else np.zeros(1, np.float32) for v in (x, y)
         )
         code, result = self.codes[name], np.empty((len(points), len(x), *shape))
-        function = getattr(self.library, f"run_{name}")
-        status = function(
-            *map(_pointer, (rows,)), ctypes.c_long(len(rows)), _pointer(inputs), _pointer(targets), ctypes.c_long(len(x)),
-            _pointer(code.table), _pointer(code.constants), _pointer(result), ctypes.c_long(self.memory),
-        )  # fmt: skip
+        changes = self.deployed.changes(rows) if self.deployed is not None and code.faults else None
+        ends = [_pointer(code.table), _pointer(code.constants), _pointer(result)]
+        rest = (_pointer(inputs), _pointer(targets), ctypes.c_long(len(x)), *ends)
+        if self.deployed is None or changes is None:
+            status = getattr(self.library, f"run_{name}")(_pointer(rows), ctypes.c_long(len(rows)), *rest, ctypes.c_long(self.memory))
+            self.work[0] = code.products * len(rows) * len(x)
+        else:
+            done = np.zeros(1, np.int64)
+            point, lists = _pointer(self.deployed.point), [_pointer(values) for values in changes]
+            status = getattr(self.library, f"faults_{name}")(point, ctypes.c_long(len(rows)), *lists, *rest, _pointer(done))
+            self.work[0] = int(done[0])
         if status:
             raise MemoryError("the compiled network got no memory")
         return result
@@ -103,8 +116,6 @@ def _gxx(args: list[str], folder: Path) -> str:
 
 def _recorded(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: Tensor) -> tuple[Recording, dict[str, Tensor]]:
     """Record the first sample; the parameters are in the order of `flow.landscape._problem.Problem.params`."""
-    from flow.landscape._problem import CHIP, HEAD, apply_head
-
     parts = {CHIP + name: value.detach().clone() for name, value in twin.params.items()}
     if head is not None:
         parts |= {HEAD + name: value.detach().clone() for name, value in head.named_parameters()}
@@ -150,13 +161,14 @@ def build_engine(
         ToolNotFound: there is no compiler.
     """
     recording, parts = _recorded(twin, head, loss, x, y)
-    size = sum(p.numel() for p in parts.values())
+    size, chip = (sum(p.numel() for name, p in parts.items() if name.startswith(side)) for side in ("", CHIP))
     codes = {
-        name: emit(shorten(recording.pool, targets), name, size)
+        name: emit(shorten(recording.pool, targets), name, size, chip)
         for name, targets in (("losses", recording.loss), ("outputs", recording.output))
     }
-    library = _load("\n".join([KERNELS, *(c.text for c in codes.values())]), folder, compile_)
+    library = _load("\n".join([KERNELS, FAULTS, *(c.text for c in codes.values())]), folder, compile_)
     engine = Engine(library, codes, size, tuple(x.shape[1:]), tuple(y.shape[1:]), recording.shape, min(memory, STATIC))
+    engine = replace(engine, deployed=deployed_network(build_problem(twin, head, loss, x, y)))
     _check(engine, twin, head, loss, x[:CHECKED], y[:CHECKED])
     return engine
 
@@ -167,8 +179,6 @@ def _check(engine: Engine, twin: Twin, head: nn.Module | None, loss: Loss, x: Te
     Raises:
         Unsupported: words differ at all, or losses by more than rounding.
     """
-    from flow.landscape._problem import build_problem
-
     problem = build_problem(twin, head, loss, x, y)
     points = problem.quantized(np.stack([problem.point, 0.5 * problem.point]))
     expected = problem.sample_losses(points, quantize=False)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.landscape._engine.faults import ENTRY as FAULTS
+from flow.landscape._engine.faults import Dense, count_parts, dense_part, part_texts
 from flow.landscape._engine.kernels import ENTRY
 from flow.landscape._engine.operators import literal
 from flow.landscape._engine.program import POINT, SAMPLE, Program
+from flow.landscape._engine.tiles import Tile, find_tiles, tile_text
 from flow.landscape._engine.values import CONST, INPUT, ONE, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
 
 NUMBER = re.compile(r"0x[0-9a-f.]+p[+-]\d+|\b\d+\b|NAN|INFINITY")
@@ -30,12 +33,14 @@ class Code:
         table: where numbers lie.
         constants: constant weights.
         products: multiplications and additions of one sample, at each point.
+        faults: whether there is a function ``faults_<name>``; see `flow.landscape._engine.faults`.
     """
 
     text: str
     table: NDArray[np.int32]
     constants: NDArray[np.float64]
     products: int
+    faults: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,18 @@ def _bias(block: Block) -> NDArray[np.bool_]:
 class Emitter:
     """Writes one program; see `emit`."""
 
-    def __init__(self, program: Program, name: str, size: int) -> None:
+    def __init__(self, program: Program, name: str, size: int, chip: int) -> None:
         self.program, self.name, self.size = program, name, size
         self.tables: list[NDArray[np.int64]] = []
         self.length = self.products = 0
         self.sizes = {"S": 1, "SD": 1, "T": 1, "TD": 1, "R": 0}  # the first place is the TRASH
         self.places = {space: np.full(len(program.kinds), -1) for space in "STR"}
         self.sections: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
+        self.bodies: list[list[str]] = []  # of each operation that changes with point and sample
+        self.work: list[int] = []  # multiplications of each of them
+        self.dense: dict[int, Dense] = {}  # by number of the operation
+        self.both = [m for m in program.made if program.level(m) == POINT | SAMPLE]
+        self.parts = count_parts(program, self.both, chip)
         self.loads: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.fills: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
         self.rows: dict[tuple[bool, bytes], int] = {}
@@ -120,12 +130,14 @@ class Emitter:
 
     def _allocate(self) -> None:
         """Give the results that change with point and sample their places; a place is used again once nothing reads it."""
-        both = [m for m in self.program.made if self.program.level(m) == POINT | SAMPLE]
+        both = self.both
         last = np.full(len(self.program.kinds), -1)
         for i, op in enumerate(both):
             for operand in op.operands:
                 last[operand] = i
         last[self.program.targets] = len(both)
+        for op in both[: self.parts]:  # they stay, for the next point
+            last[op.out[op.out >= 0]] = len(both)
         for double in (False, True):
             free: list[tuple[int, int]] = []  # start, length
             busy: list[tuple[int, int, int]] = []  # when it ends, start, length
@@ -260,9 +272,16 @@ class Emitter:
         """Write one operation."""
         section = {0: "point", POINT: "point", SAMPLE: "prepare", POINT | SAMPLE: "body"}[self.program.level(op)]
         vector, lines = "vd" if op.double else "vf", self.sections[section]
+        if section == "body":
+            self.bodies.append([])
+            self.work.append(0)
+            lines = self.bodies[-1]
         finish = f"[](V r) {{ {' '.join(self._steps(op, section, '0'))} return r; }}" if type(op) is not Make else ""
         if isinstance(op, Dots):
+            before = self.products
             lines += self._dots(op, section, vector, finish)
+            if section == "body":
+                self.work[-1] = self.products - before
             return
         space, places = self._put(op, section)
         if isinstance(op, Peaks):
@@ -283,6 +302,12 @@ class Emitter:
         target, _ = self._put(op, section)
         lines = [f"{{ typedef {vector} V; const auto finish = {finish};"]
         weights = "WD" if op.double else "W"
+        tiled = find_tiles(op, place)
+        if tiled is not None:
+            lines += self._tiles(op, source, target, *tiled)
+            cut = []
+            if section == "body":
+                self.products += sum(len(tile.shifts) * len(pairs) for tile in tiled[2] for _, pairs in tile.uses)
         kinds = self._kinds(cut, place)
         for kind in dict.fromkeys(kinds):
             tables, group = [], [b for b, k in zip(cut, kinds, strict=True) if k == kind]
@@ -291,7 +316,19 @@ class Emitter:
                 if section == "body":
                     self.products += block.data.size * block.out.shape[1]
             lines.append(f"{kind}({source}, {weights}, {target}, {self.table(np.concatenate(tables))}, {len(group)}, finish);")
+        if section == "body" and len(self.bodies) <= self.parts:
+            self.dense[len(self.bodies) - 1] = dense_part(self, op, (source, target), finish)
         return [*lines, "}"]
+
+    def _tiles(self, op: Dots, source: str, target: str, groups: Ids, bias: int | None, tiles: Sequence[Tile]) -> Iterator[str]:
+        """Write the sums of one filter."""
+        weights = "WD" if op.double else "W"
+        rows = [self.row(op.weights[0, terms], op.double) for terms in groups]
+        first = "0" if bias is None else f"{weights}[{self.row(op.weights[0, [bias]], op.double)}]"
+        for tile in tiles:
+            table = self.table(np.stack([tile.shifts, np.array(rows, np.int64)], axis=1))
+            to = [f"{target}[{place}]" for place in self.places[target[0]][op.out[tile.rows]].tolist()]
+            yield tile_text(tile, source, table, weights, first, to)
 
     def _terms(self, block: Block, place: Ids, double: bool, kind: str) -> Ids:
         """Return the terms of a block as a table; see the functions of `flow.landscape._engine.kernels`."""
@@ -325,17 +362,19 @@ class Emitter:
         pack = self.table(np.array(self.packs[False] + self.packs[True], np.int64))
         per_point = any("values[" in line for line in self.fills["point"]) or bool(self.sections["point"])
         block = 1 if per_point else max(1, WEIGHTS // max(1, 4 * len(self.packs[False]) + 8 * len(self.packs[True])))
+        parts, functions = part_texts(self)
         words = {
             "BLOCK": block, "NAME": self.name, "D": self.size, "TARGETS": len(places), "FROM": source,
-            "W": len(self.packs[False]), "WD": len(self.packs[True]),
+            "W": len(self.packs[False]), "WD": len(self.packs[True]), "PARTS": parts, "FUNCTIONS": functions, "COUNT": self.parts,
+            "REST": self.products - sum(self.work[: self.parts]),
             "PACK": pack.removeprefix("table + "), "RESULT": result.removeprefix("table + "), **self.sizes,
             **{s.upper(): "\n".join([*self.fills[s], *self.sections[s]]) for s in self.sections},
         }  # fmt: skip
-        text = re.sub(r"@([A-Z]+)@", lambda m: str(words[m[1]]), ENTRY)
+        text = re.sub(r"@([A-Z]+)@", lambda m: str(words[m[1]]), ENTRY + FAULTS * bool(self.parts))
         constants = self.program.values[np.array(list(self.constants), np.int64)]
-        return Code(text, np.concatenate(self.tables).astype(np.int32), constants, self.products)
+        return Code(text, np.concatenate(self.tables).astype(np.int32), constants, self.products, self.parts > 0)
 
 
-def emit(program: Program, name: str, size: int) -> Code:
-    """Write a program as a function ``run_<name>`` of points of `size` numbers."""
-    return Emitter(program, name, size).code()
+def emit(program: Program, name: str, size: int, chip: int = 0) -> Code:
+    """Write a program as a function ``run_<name>`` of points of `size` numbers, of which faults may change the first `chip`."""
+    return Emitter(program, name, size, chip).code()

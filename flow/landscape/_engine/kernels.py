@@ -164,6 +164,8 @@ INLINE void load(const float *x, long width, long first, long samples, vf *to, c
     }
 }
 
+struct State { vf *S, *T, *R; vd *SD, *TD; float *W; double *WD; const int *table; };
+
 struct Memory {
     void *start;
     explicit Memory(size_t bytes) : start(std::aligned_alloc(128, (bytes + 255) / 128 * 128)) { if (start) std::memset(start, 0, bytes); }
@@ -175,7 +177,6 @@ struct Memory {
 # One function for each program. @NAME@ and so on are put in by flow.landscape._engine.emit.
 ENTRY = r"""
 namespace @NAME@ {
-struct State { vf *S, *T, *R; vd *SD, *TD; float *W; double *WD; const int *table; };
 static void prepare(State s, const float *x, const float *y, long first, long samples) {
     vf *const R = s.R; vf *const T = s.T; vd *const TD = s.TD; const int *const table = s.table;
     const float *const W = s.W; const double *const WD = s.WD;
@@ -188,11 +189,11 @@ static void point(State s, const double *values) {
     (void)S; (void)SD; (void)T; (void)TD; (void)table; (void)W; (void)WD; (void)values;
 @POINT@
 }
-static void body(State s) {
-    vf *const S = s.S; vd *const SD = s.SD; vf *const T = s.T; vd *const TD = s.TD; const int *const table = s.table;
-    const float *const W = s.W; const double *const WD = s.WD;
-    (void)S; (void)SD; (void)T; (void)TD; (void)table; (void)W; (void)WD;
-@BODY@
+@FUNCTIONS@
+static void results(State s, int lanes, double *to) {
+    const int *const place = s.table + @RESULT@;
+    for (int lane = 0; lane < lanes; lane++)
+        for (int k = 0; k < @TARGETS@; k++) *to++ = s.@FROM@[place[k]][lane];
 }
 }
 extern "C" int run_@NAME@(const double *points, long count, const float *x, const float *y, long samples, const int *table,
@@ -222,14 +223,11 @@ extern "C" int run_@NAME@(const double *points, long count, const float *x, cons
             for (long g = start; g < end; g++) {
                 State here = base;
                 here.T += (g - start) * @T@, here.TD += (g - start) * @TD@;
+                const int lanes = samples - g * LANES < LANES ? (int)(samples - g * LANES) : LANES;
                 if (first == 0) prepare(here, x, y, g * LANES, samples);
                 for (long p = first; p < first + points_here; p++, here.W += @W@, here.WD += @WD@) {
                     body(here);
-                    for (int lane = 0; lane < LANES && g * LANES + lane < samples; lane++) {
-                        double *to = out + (p * samples + g * LANES + lane) * @TARGETS@;
-                        const int *target = table + @RESULT@;
-                        for (int k = 0; k < @TARGETS@; k++) to[k] = here.@FROM@[target[k]][lane];
-                    }
+                    results(here, lanes, out + (p * samples + g * LANES) * @TARGETS@);
                 }
             }
         }
