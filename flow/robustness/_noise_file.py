@@ -1,6 +1,7 @@
 """Recorded noise of a user: a CSV, NPY or HDF5 file with one record a row and one number for each input of the network.
 
-The numbers of a record are in the flat order of an input (channels first), or have its shape. A file is told by its content. No file is
+The numbers of a record are in the flat order of an input (channels first), or have its shape; an input that is no channel of the detector,
+such as the corners of a padded image, has 0 in all records. A file is told by its content. No file is
 read whole that is larger than `MOST_NUMBERS` numbers or 64 MiB of text: pieces are then taken evenly from all of it. Sizes are looked at
 before anything is allocated, nothing that is pickled is ever loaded, and nothing outside the file is read.
 """

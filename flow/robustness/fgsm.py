@@ -1,4 +1,4 @@
-"""Inputs that a single step along the sign of the gradient makes worse (FGSM; Goodfellow et al., arXiv:1412.6572).
+"""Inputs after a single step along the sign of the gradient: a lower bound of the worst case (FGSM; Goodfellow et al., arXiv:1412.6572).
 
 At p %, ``x + eps sign(dL/dx)`` with eps = p percent of `subject.unit`, kept in the range of the input words. All inputs of a sample move
 at once, each by at most eps, up or down, in the way that raises the training loss L(x, clean target) to first order: of a loss that is

@@ -28,7 +28,7 @@ from flow.robustness._noise_file import Recording, read_noise
 from flow.robustness._subject import Subject, Values
 
 TITLE = "measured noise"
-LEVELS = (0.5, 1.0, 2.0, 4.0)
+LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # the middle one, which stands for all, is what was recorded
 
 Sampler = Callable[[int, np.random.Generator], Array]
 

@@ -1,4 +1,4 @@
-"""Inputs that many steps along the sign of the gradient make worse (PGD; Madry et al., arXiv:1706.06083).
+"""The worst inputs on many steps along the sign of the gradient: a lower bound of the worst case (PGD; Madry et al., arXiv:1706.06083).
 
 At p %, the training loss L(x', clean target) goes up from several starts by steps of 2.5 eps / 10, at least one step of the input words;
 after each, x' is put back into the box ``|x' - x| <= eps``, eps = p percent of `subject.unit`, and into the range of the input words. The

@@ -92,7 +92,7 @@ def test_covariance_of_more_records_than_a_piece():
 
 def test_few_records_and_default_levels(subject, tmp_path):
     metrics = measure(subject, tmp_path, np.random.default_rng(8).normal(0, 0.1, (4, 4)), noise_fit="covariance")
-    assert {f"mse_measured_noise_{level}" for level in ("0.5", "1", "2", "4", "area")} <= set(metrics)
+    assert {f"mse_measured_noise_{level}" for level in ("0.25", "0.5", "1", "2", "4", "area")} <= set(metrics)
     assert "40 samples, 4 draws; covariance of all 4 records, fewer than inputs" in metrics["mse_measured_noise_1"].source
     same = measure(subject, tmp_path, np.random.default_rng(8).normal(0, 0.1, (4, 4)), noise_fit="covariance")
     assert same == metrics
