@@ -18,7 +18,7 @@ from flow.core.state import Failure, State
 from flow.core.store import Store
 from flow.reporting.result import PointResult
 
-LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim")
+LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim", "upsets")
 CURVES = {"float": "float_history", "quantized": "history"}
 SHAPES = ("shapes", "curves", "faults", "upsets", "hardened")
 """Artifacts of the landscape, of the comparison of seeds, of faults and of protection, that a report draws."""
