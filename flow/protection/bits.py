@@ -152,6 +152,7 @@ def _campaign(
     """Upset random flip-flops of one whole mapped store, and score the words that it then gives."""
     space, layout = subject.space(), made.layouts[0]
     mapped = map_design(job, f"{TOP}_{method}", layout.verilog(), design(TOP, tuple(sorted(layout.modules))))
+    job.progress(0.6, f"{UPSETS} upsets of the whole store")
     circuit = store_circuit(mapped.modules)
     place, bits = space.locate(np.arange(space.total, dtype=np.int64))[1], deployed(space)
     hit = rng.integers(0, layout.cells, UPSETS)
@@ -170,10 +171,13 @@ def _campaign(
         raise MismatchError(f"protection: an upset in the store ({method}) costs {harm[at]:g}, by the single-bit map {expected[at]:g}.")
     scale = layout.cells / space.total  # upsets of this store for each one of the bare store
     source = f"{UPSETS} upsets of random flip-flops of the mapped store, simulated; {found.samples} samples"
-    threshold_left = 100 * scale * (found.visible[(struck != clean).argmax(axis=1)] * (struck != clean).any(axis=1))
-    for key, values, unit in (("visible", threshold_left, "%"), ("degradation", scale * harm, subject.score.unit)):
-        value, ci = mean_interval(values)
+    share, share_ci = worth.share((struck != clean) @ found.visible > 0)
+    mean, ci = mean_interval(scale * harm)
+    words = f"{100 * len(layout.protected) / space.total:.3g} % of the bits {WORDS[method]}, campaign"
+    for key, value, interval, unit, title in (
+        ("visible", scale * share, (scale * share_ci[0], scale * share_ci[1]), "%", "Visible errors"),
+        ("degradation", mean, ci, subject.score.unit, f"{subject.score.title} degradation"),
+    ):  # fmt: skip
         job.measure(
-            f"harden_{method}_campaign_{key}", value, unit, direction="lower", ci=ci, source=source,
-            title=f"{key.capitalize()} left with {100 * len(layout.protected) / space.total:.3g} % of the bits {WORDS[method]}, campaign",
-        )  # fmt: skip
+            f"harden_{method}_campaign_{key}", value, unit, direction="lower", ci=interval, source=source, title=f"{title} left, {words}"
+        )

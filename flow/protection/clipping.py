@@ -13,18 +13,17 @@ from flow.protection import worth
 from flow.protection.clip import BATCH, Bounds, Clipped, bounded_graph, bounds
 from flow.protection.criticality import Criticality, Values
 from flow.protection.folder import save
-from flow.protection.mapping import Mapped, cost, map_design
-from flow.protection.upsets import Upsets
+from flow.protection.mapping import cost, map_design
+from flow.protection.upsets import Upsets, outputs
 from flow.robustness._subject import Subject
 from flow.rtl.graph import Graph
 from flow.rtl.lower import lower
 from flow.rtl.ports import Manifest
 from flow.rtl.verilog import write
 from flow.statistics import mean_interval
-from flow.synth._netgate import Netlist
 from flow.synth._plan import Counts
 
-WORST, DRAWN = 400, 400  # bits flipped with bounds: the worst ones without, and random others
+WORST, DRAWN = 1000, 2000  # bits flipped with bounds: the worst ones without, and random others
 MATCHED = 16  # samples by which layers are known
 Records = dict[str, NDArray[Any]]
 Interval = tuple[float, float] | None  # None: every bit was flipped
@@ -50,8 +49,8 @@ def with_bounds(subject: Subject, limits: Bounds) -> Subject:
     clipped = Clipped(subject.twin, limits)
     with torch.no_grad():
         batches = torch.split(torch.from_numpy(np.ascontiguousarray(subject.x)), BATCH)
-        outputs = torch.cat([clipped.forward_codes(subject.codes, batch) for batch in batches])
-    return replace(subject, _twin=clipped, outputs=outputs, clean=subject.score_outputs(outputs), problem=None)
+        made = torch.cat([clipped.forward_codes(subject.codes, batch) for batch in batches])
+    return replace(subject, _twin=clipped, outputs=made, clean=subject.score_outputs(made), problem=None)
 
 
 def left(subject: Subject, limits: Bounds, found: Criticality, rng: np.random.Generator) -> Left:
@@ -111,6 +110,7 @@ def measure(job: Job, subject: Subject, found: Criticality, x: NDArray[np.float3
     whole, cycles = _build(job, subject, limits) if limits else (network, 0)
     records = cost(job, "clip", whole, network, tool, words)
     job.measure("harden_clip_cycles", cycles, "cycles", direction="lower", source="as designed", title=f"Latency more for {words}")
+    job.progress(0.7, "flips with bounds")
     result = left(subject, limits, found, job.rng(job.point.data.seed, "clip"))
     total = len(found.harm)
     bits = f"all {total} bits" if total <= WORST + DRAWN else f"the {WORST} worst of {total} bits and {DRAWN} random others"
@@ -142,15 +142,12 @@ def _build(job: Job, subject: Subject, limits: Bounds) -> tuple[Counts, int]:
     )  # fmt: skip
     sources = {name: (folder / name).read_text() for name in manifest.sources}
     mapped = map_design(job, "clip_mapped", sources, manifest)
-    for level, got in (("alkaid with bounds", lowered.predict(x)), ("netlist with bounds", _simulated(job, mapped, manifest, x))):
+    circuit = Upsets(mapped.modules, manifest.top, manifest.clock)
+    simulated = outputs(circuit, manifest, x, job.rng(0, "registers"))
+    for level, got in (("alkaid with bounds", lowered.predict(x)), ("netlist with bounds", simulated)):
         count, where = gate.mismatches(expected, got)
         if where is not None:
             raise gate.report(level, "twin", expected, got, manifest.output_layer, where, count)
     save(job.output("hardened_rtl") / "clip", {**sources, "manifest.json": (folder / "manifest.json").read_text()})
     before = Manifest.load(job.input("verilog") / "manifest.json")
     return mapped.report.total, manifest.latency - before.latency
-
-
-def _simulated(job: Job, mapped: Mapped, manifest: Manifest, x: Values) -> Values:
-    circuit = Upsets(mapped.modules, manifest.top, manifest.clock)
-    return Netlist(circuit, manifest).simulate(x, job.rng(0, "registers"))[0]

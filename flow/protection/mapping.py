@@ -59,6 +59,7 @@ def map_design(job: Job, name: str, sources: Mapping[str, str], manifest: Manife
     pieces, version = Pieces(job.pieces), YOSYS.read_version()
 
     def call(command: Command) -> None:
+        job.progress(0.3, f"{name}: {command.name}")
         if not pieces.restore(command, version, plan.files, work):
             job.run_tool(YOSYS, list(command.args), cwd=work)
             pieces.keep(command, version, plan.files, work)

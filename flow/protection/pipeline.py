@@ -12,10 +12,9 @@ from flow.core.stage import Job
 from flow.protection.folder import save
 from flow.protection.mapping import cost, map_design, read_netlist
 from flow.protection.registers import delay, triplicate
-from flow.protection.upsets import Upsets, lanes, unpack
+from flow.protection.upsets import Upsets, lanes, outputs, unpack
 from flow.protection.worth import share
 from flow.rtl.ports import Manifest
-from flow.synth._netgate import Netlist
 from flow.synth._plan import Counts
 
 UPSETS = 1024
@@ -76,9 +75,10 @@ def measure(job: Job, network: Counts, tool: str) -> Records:
     hard = triplicate({name: (folder / name).read_text() for name in manifest.sources})
     mapped = map_design(job, "registers", hard, manifest)
     bare, circuit = (Upsets(modules, manifest.top, manifest.clock) for modules in (read_netlist(job.input("netlist")), mapped.modules))
+    job.progress(0.6, f"gate vectors and {UPSETS} upsets")
     vectors, expected = gate.read_vectors(job.input("vectors"))
     x = gate.channels_last(vectors)
-    got, _ = Netlist(circuit, manifest).simulate(x, job.rng(0, "registers"))
+    got = outputs(circuit, manifest, x, job.rng(0, "registers"))
     count, where = gate.mismatches(expected, got)
     if where is not None:
         raise gate.report("hardened registers", "twin", expected, got, manifest.output_layer, where, count)

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.rtl.ports import Manifest
 from flow.synth._cells import FULL, Words, model
 from flow.synth._circuit import Circuit
+from flow.synth._netgate import Netlist
 from flow.synth._netlist import ONE, ZERO, Module, Nets
 
+AT_ONCE = 4096  # samples, for the memory
 Flips = Mapping[int, Words]
 
 
@@ -81,6 +84,22 @@ class Upsets(Circuit):
     def _get(self) -> Words:
         parts = [batch.state.reshape(-1, batch.state.shape[-1]) for batch in self._registers]
         return np.concatenate(parts) if parts else np.zeros((0, 1), np.uint64)
+
+
+def outputs(circuit: Circuit, manifest: Manifest, x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Simulate a mapped network as stage ``netsim`` does.
+
+    Args:
+        circuit: of the network.
+        manifest: of its Verilog.
+        x: (N, ...) inputs, channels last.
+        rng: draws what registers hold before.
+
+    Returns:
+        (N, outputs).
+    """
+    netlist = Netlist(circuit, manifest)
+    return np.concatenate([netlist.simulate(x[first : first + AT_ONCE], rng)[0] for first in range(0, len(x), AT_ONCE)])
 
 
 def lanes(bits: NDArray[np.bool_]) -> Words:

@@ -1,6 +1,7 @@
 """Stage ``harden``: protected designs, built and priced, and what they buy; see `flow.protection`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +60,21 @@ def run(job: Job) -> None:
         records |= _bare(job, subject, found)
     job.output("hardened_rtl").mkdir()
     for i, method in enumerate(methods):
-        job.progress(0.05 + 0.9 * i / len(methods), f"{method}: map and simulate")
+        one = _part_of(job, method, i, len(methods))
+        one.progress(0.0, "map and simulate")
         if method in STORES:
-            records |= bits.measure(job, method, subject, found, point.protection.shares, network, tool)
+            records |= bits.measure(one, method, subject, found, point.protection.shares, network, tool)
         elif method == "registers":
-            records |= pipeline.measure(job, network, tool)
+            records |= pipeline.measure(one, network, tool)
         elif method == "clip":
-            records |= clipping.measure(job, subject, found, _training(job), network, tool)
+            records |= clipping.measure(one, subject, found, _training(job), network, tool)
     with job.output("hardened").open("wb") as file:
         np.savez(file, **records)
+
+
+def _part_of(job: Job, method: str, number: int, total: int) -> Job:
+    """Return the job with its progress within one of several methods."""
+    return replace(job, progress=lambda fraction, text: job.progress(0.05 + 0.9 * (number + fraction) / total, f"{method}: {text}"))
 
 
 def _counts(total: dict[str, Any]) -> "Counts":
