@@ -18,7 +18,7 @@ from flow.robustness._noise import measure_distortion, words
 from flow.robustness._subject import Subject
 from flow.twin.quantizer import quantize
 
-TITLE = "lost bits of resolution"
+TITLE = "lost resolution"
 LEVELS = (1.0, 2.0, 3.0)
 
 
