@@ -10,9 +10,10 @@ from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_score
 from flow.reporting.curves import Chart, point_charts
 from flow.reporting.numbers import significant, value_and_error
 from flow.reporting.panels import Scores
-from flow.reporting.perturbation import FIGURES, perturbed
 from flow.reporting.record import flat, fronts, regularizers, varying
 from flow.reporting.result import PointResult
+from flow.reporting.strengths import CurveView, curve_views
+from flow.reporting.times import fitting
 
 GROUPS: dict[Group, str] = {
     "hardware": "Hardware cost",
@@ -73,29 +74,6 @@ class MetricView:
     kind: str
     interval: str
     source: str
-
-
-@dataclass(frozen=True)
-class CurveView:
-    """The degradations by a perturbation in a row.
-
-    Attributes:
-        words: title without the strength.
-        unit: of the degradation.
-        cells: strength, value and half-width, from weak to strong.
-        area: value and half-width; empty without.
-        critical: value and half-width, and unit; empty without.
-        source: of the first one.
-        id: of all, with ``*`` for the strength.
-    """
-
-    words: str
-    unit: str
-    cells: list[tuple[str, str, str]]
-    area: tuple[str, str]
-    critical: tuple[str, str, str]
-    source: str
-    id: str
 
 
 @dataclass(frozen=True)
@@ -180,41 +158,8 @@ def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> lis
     return sorted(found, key=lambda row: not row.result.ranked)
 
 
-def _curve_view(ids: list[str], metrics: Mapping[str, Metric], stem: str, cite: Callable[[str], str]) -> CurveView:
-    """Write degradations that differ in the strength only, and what the whole curve has."""
-    parts = {name: part for name in ids if (part := perturbed(name, metrics)) is not None}
-    first, last = parts[ids[0]], metrics[ids[-1]]
-    text, level = title(ids[-1], last), f"{parts[ids[-1]].level:g}"
-    before, found, after = text.rpartition(f" {level}")
-    words = f"{before} n{after}" if found else text
-    area, critical = metrics.get(f"{stem}_area"), metrics.get(f"{stem}_critical")
-    if first.statistic:
-        area = critical = None
-    at = ("", "", "") if critical is None else (*value_and_error(critical), critical.unit)
-    cells = [(f"{part.level:g}", *value_and_error(metrics[name])) for name, part in parts.items()]
-    shown = f"{stem}_*" + (f"_{first.statistic}" if first.statistic else "")
-    return CurveView(words, last.unit, cells, ("", "") if area is None else value_and_error(area), at, cite(metrics[ids[0]].source), shown)
-
-
-def _curves(ids: list[str], metrics: Mapping[str, Metric], cite: Callable[[str], str]) -> tuple[list[CurveView], list[str]]:
-    """Take the degradations out of a list of ids.
-
-    Returns:
-        A row for each perturbation and statistic with several strengths, and the ids that are in none.
-    """
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for name in ids:
-        part = perturbed(name, metrics)
-        if part is not None:
-            rows.setdefault((part.task, part.kind, part.statistic), []).append(name)
-    rows = {key: some for key, some in rows.items() if len(some) > 1}
-    stems = {f"{task}_{kind}": kind for task, kind, statistic in rows if not statistic}
-    told = {name for some in rows.values() for name in some} | {f"{stem}_{figure}" for stem in stems for figure in FIGURES}
-    views = [_curve_view(some, metrics, f"{task}_{kind}", cite) for (task, kind, _), some in rows.items()]
-    return views, [name for name in ids if name not in told]
-
-
 def _metric_view(name: str, metric: Metric, cite: Callable[[str], str]) -> MetricView:
+    metric = fitting(metric)
     value, error = value_and_error(metric)
     interval = "" if metric.ci is None else f"{significant(metric.ci[0])} to {significant(metric.ci[1])}"
     source = ", ".join(text for text in (metric.source, metric.part) if text)
@@ -252,7 +197,7 @@ def point_view(
     """Collect the details of a point; `common` are settings that are told elsewhere, `cite` writes the source of a metric."""
     metrics = result.metrics
     found = {group: ids_of(group, metrics, task_score([result])) for group in GROUPS}
-    curves, found["robustness"] = _curves(found["robustness"], metrics, cite)
+    curves, found["robustness"] = curve_views(found["robustness"], metrics, cite)
     told = {f"gate_{level}_{what}" for level in (result.gate or {}).get("levels", {}) for what in ("mismatches", "samples")}
     found["gate"] = [name for name in found["gate"] if name not in told]
     gate = result.gate or {}

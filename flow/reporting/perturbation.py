@@ -103,7 +103,7 @@ def _readings(name: str) -> list[tuple[Perturbed, bool]]:
         )
         for at in ends
         for split in range(at - 1, 0, -1)
-        if not numbers[split]
+        if not numbers[split] and words[-1] not in FIGURES
     ]
 
 

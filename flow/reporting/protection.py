@@ -208,6 +208,14 @@ def _network(arrays: Arrays, unit: str) -> list[str]:
             f"of the upsets of that store {significant(store[2], 3)} % are visible, with a mean degradation of "
             f"{significant(store[3], 3)} {unit}".strip()
         )
+    after, before = _first(arrays, "registers_changed"), _first(arrays, "registers_bare_changed")
+    if after is not None and before is not None:
+        words.append(
+            f"with triplicated registers {significant(after, 3)} % of their upsets change an output, without {significant(before, 3)} %"
+        )
+    clean = _first(arrays, "clip_clean")
+    if clean is not None:
+        words.append(f"clipping costs clean samples {significant(clean, 3)} {unit}".strip())
     return words
 
 

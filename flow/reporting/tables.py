@@ -9,10 +9,14 @@ from flow.reporting.numbers import half_width, listing, plus_minus, significant
 from flow.reporting.perturbation import middle_levels, perturbed
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
+from flow.reporting.strengths import CurveView, curve_views
+from flow.reporting.times import fitting
 
 WIDTH = 110
 TITLE, VALUE, UNIT, EXTRA, CLASS = 36, 16, 14, 9, 9
 SOURCE = WIDTH - (TITLE + VALUE + UNIT + EXTRA + CLASS + 2)
+TIE = "\0"
+"""Stands for a space at which no line may end."""
 SECTIONS: tuple[tuple[Group, str, str], ...] = (
     ("hardware", "Hardware cost", "of part"),
     ("task", "Task score", ""),
@@ -54,12 +58,29 @@ def _ids(group: Group, result: PointResult) -> list[str]:
 def _source(metric: Metric, part: str, footnotes: list[str]) -> str:
     """Write the source, and the part where it is not the one of the heading; what is too long becomes a footnote."""
     text = ", ".join(words for words in (metric.source, metric.part if metric.part != part else "") if words)
+    return _noted(text, footnotes)
+
+
+def _noted(text: str, footnotes: list[str]) -> str:
     if len(text) <= SOURCE:
         return text
     if text not in footnotes:
         footnotes.append(text)
     mark = f" [{footnotes.index(text) + 1}]"
     return _cut(text, SOURCE - len(mark)) + mark
+
+
+def _strengths(view: CurveView, known: str) -> list[str]:
+    """Write the degradations of a perturbation: its name, then strength n and value side by side, and what the whole curve has."""
+    unit = f" [{view.unit}]" if view.unit else ""
+    words = wrap(view.words.removeprefix(known) + unit, WIDTH - len(view.source) - 6)
+    lines = [f"  {words[0]:<{WIDTH - len(view.source) - 2}}{view.source}", *(f"    {more}" for more in words[1:])]
+    items = [f"{level}: {value}" + (f" ± {error}" if error else "") for level, value, error in view.cells]
+    items += [f"mean: {view.area[0]}" + (f" ± {view.area[1]}" if view.area[1] else "")] if view.area[0] else []
+    value, error, unit = view.critical
+    items += [f"visible from {value}" + (f" ± {error}" if error else "") + (f" {unit}" if unit else "")] if value else []
+    text = "   ".join(item.replace(" ", TIE) for item in items)
+    return lines + [line.replace(TIE, " ") for line in wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")]
 
 
 def _section(group: Group, heading: str, extra: str, result: PointResult, footnotes: list[str]) -> list[str]:
@@ -69,8 +90,11 @@ def _section(group: Group, heading: str, extra: str, result: PointResult, footno
     lines = ["", _row(heading, "value", "unit", extra, "class", "source", indent="")]
     task = task_score([result])
     known = f"{title(task, result.metrics[task])} degradation, " if task else ""
+    if any(name.endswith("_area") for name in ids):  # measured with whole curves, so with many strengths
+        curves, ids = curve_views(ids, result.metrics, lambda source: _noted(source, footnotes))
+        lines += [line for view in curves for line in _strengths(view, known)]
     for name in ids:
-        metric = result.metrics[name]
+        metric = fitting(result.metrics[name])
         words, *more = wrap(title(name, metric).removeprefix(known), TITLE - 3) or [name]
         source = _source(metric, _part(result), footnotes)
         lines.append(_row(words, plus_minus(metric), metric.unit, _extra(name, result), metric.kind, source))

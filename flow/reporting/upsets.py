@@ -10,11 +10,11 @@ from flow.reporting.catalog import task_score, title
 from flow.reporting.criticality import Bars, bars
 from flow.reporting.numbers import plus_minus, significant
 from flow.reporting.result import PointResult
+from flow.reporting.times import duration, three, unit_of
 
 START = "upset_days_to_visible_"
 REGISTERS = "upsets_"
 SOURCE = re.compile(r"^([\d.e+-]+) upsets per bit and day \((.*)\); \d+ of \d+ bits")
-UNITS = (("years", 365.25), ("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440), ("seconds", 1 / 86400))
 MOST = 4
 """Points up to which a table has a column for each."""
 
@@ -48,33 +48,13 @@ class Registers:
     bars: list[Bars]
 
 
-def duration(days: float, unit: tuple[str, float] | None = None) -> str:
-    """Write a time in the unit in which it is a number of two or so figures.
-
-    >>> duration(3.25), duration(0.05), duration(40000.0)
-    ('3.25 days', '1.2 hours', '110 years')
-    """
-    name, size = unit or unit_of(days)
-    return f"{_three(days / size)} {name}"
-
-
-def unit_of(days: float) -> tuple[str, float]:
-    """Choose the unit of a time: the largest of which there are two."""
-    return next((unit for unit in UNITS if days >= 2 * unit[1]), UNITS[-1])
-
-
-def _three(value: float) -> str:
-    """Write three figures at most, without zeros behind the point."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}" if value < 1e6 else f"{value:.2e}"
-
-
 def _time(metric: Metric | None) -> tuple[str, str]:
     if metric is None:
         return "–", ""
     unit = unit_of(metric.value)
     if metric.ci is None:
         return duration(metric.value, unit), ""
-    return duration(metric.value, unit), f"{_three(metric.ci[0] / unit[1])} to {_three(metric.ci[1] / unit[1])}"
+    return duration(metric.value, unit), f"{three(metric.ci[0] / unit[1])} to {three(metric.ci[1] / unit[1])}"
 
 
 def _place(name: str, points: list[PointResult], task: str) -> tuple[str, str, str]:

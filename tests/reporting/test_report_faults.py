@@ -15,15 +15,17 @@ from report_samples import point, study
 from test_report_page import NASTY, Page
 
 from flow.core.metric import Metric
-from flow.reporting import catalog, criticality, degradation, perturbation, protection, upsets
+from flow.reporting import catalog, criticality, degradation, perturbation, protection, times, upsets
 from flow.reporting.bitmap import png
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import claim
 from flow.reporting.claims.frame import frames
+from flow.reporting.numbers import value_and_error
 from flow.reporting.page import plot_key
 from flow.reporting.report import write_report
 from flow.reporting.result import PointResult
 from flow.reporting.robustness import robustness
+from flow.reporting.tables import WIDTH, terminal_table
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -59,7 +61,7 @@ def curves(found):
     [
         ("emd_gauss_snr_-3", ("gauss_snr", -3.0, "")), ("emd_stuck_at_1_5_p95", ("stuck_at_1", 5.0, "p95")),
         ("emd_single_bit_map_1_visible_layer_Conv_0", ("single_bit_map", 1.0, "visible_layer_Conv_0")),
-        ("emd_pgd_1e-05", ("pgd", 1e-05, "")), ("emd_register_flip_1", ("register_flip", 1.0, "")),
+        ("emd_pgd_1e-05", ("pgd", 1e-05, "")), ("emd_stuck_at_1_area", None), ("emd_register_flip_1", ("register_flip", 1.0, "")),
         ("upset_days_to_visible_leo_1", None), ("harden_tmr_5_lut", None), ("register_flip_visible_percent", None),
         ("emd_gauss_area", None),
     ],
@@ -250,11 +252,11 @@ def test_holes_of_an_image_are_transparent_and_others_have_no_such_colour():
         (0.05, "72 minutes"),
         (0.5, "12 hours"),
         (1e-4, "8.64 seconds"),
-        (1e12, "2.74e+09 years"),
+        (1e12, "2738 million years"),
     ],
 )
 def test_times_are_written_in_a_unit_that_fits(days, text):
-    assert upsets.duration(days) == text
+    assert times.duration(days) == text
 
 
 def test_the_table_of_times_says_rate_source_and_interval(six):
@@ -381,3 +383,16 @@ def test_a_reviewer_is_told_what_was_done_and_why_not(six):
     none = list(lines([point()]).values())
     assert [check.done for check in none] == [True, True, False, False, False, False]
     assert none[5].detail == "not done: protection.methods is empty, or the back end has no RTL"
+
+
+def test_the_terminal_has_a_perturbation_in_two_lines(six):
+    text = terminal_table(six[2])
+    assert max(map(len, text.splitlines())) <= WIDTH
+    rows = text.splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("  bits stuck at 0, n bits [TC pitch / 2]"))
+    assert rows[at].endswith("1000 samples, 5 draws") and rows[at + 1].strip().startswith("1: ") and "   mean: " in rows[at + 1]
+    for kind, (_, _, strengths, _) in CURVES.items():
+        for level in strengths:
+            value = value_and_error(six[2].metrics[f"emd_{kind}_{level:g}"])
+            assert f"{level:g}: {value[0]} ± {value[1]}" in text
+    assert "emd stuck" not in text and " years " in text and "NaN" not in text
