@@ -263,6 +263,7 @@ def test_8_gib_are_not_read(tmp_path):
     assert recording.records.nbytes < 2**22
     assert recording.records[-1].all()
     assert recording.taken.endswith(f"taken evenly from {2**28} of them")
+    path.unlink()
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.csv"])
