@@ -26,9 +26,8 @@ or ``salt`` or ``flip``. A level is written with at most six digits; of a signal
 from no strength to the largest, and ``_critical``, the level from which on the score is worse by ``robustness.tolerance`` of its clean
 value, in the unit of the levels. `near_critical` measures more strengths there, since curves are not straight between levels.
 
-**Inputs.** `flow.robustness._noise` has what perturbations of the inputs share: `measure_noise` for what is drawn for each sample,
-`measure_modules` for what all samples share, such as the channels that are dead, `measure_distortion` for what is not drawn at all. They
-need a function `apply`, and all but the last one a function `draw`.
+**Inputs.** `flow.robustness._noise` has what perturbations of the inputs share: `measure_noise` for what is drawn, with two functions
+`draw` and `apply`, and `measure_distortion` for what is not, with `apply` alone.
 
 **Bits.** `flow.robustness._bits` numbers the deployed bits, `Campaign` draws, scores and keeps the trials of a perturbation of them.
 

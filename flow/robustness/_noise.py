@@ -2,10 +2,13 @@
 
 Everything acts before the input quantizer, which rounds and clips as the hardware does, and the targets stay clean. All levels share their
 draws, so they differ by the level alone. The levels are those of ``robustness.levels``, or else those of the plug-in.
+
+What stays the same in a detector from sample to sample, such as which channels are dead, is also drawn anew for each sample, as if a module
+of its own had read it. The mean degradation over modules and samples is the same, since a network sees one sample at a time, but it is
+known from thousands of modules instead of the few that could each read all samples, and the samples stay independent.
 """
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,8 +24,6 @@ from flow.robustness._curve import LINEAR, Axis, Levels, curve, near_critical
 from flow.robustness._subject import Subject, Values
 from flow.twin.quantizer import Format
 
-MODULES, PART = 8, 4
-"""What all samples share is drawn so many times as often as noise, each time with this part of the samples."""
 SIGNS = (1.0, -1.0)
 
 Draw = Callable[[Subject, np.random.Generator], Array]
@@ -105,42 +106,6 @@ def measure_noise(
     return _figures(subject, config, rng, progress, name, title, rows, given, unit, f"{len(subject.x)} samples, {draws} draws", axis)
 
 
-def measure_modules(
-    subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress, name: str, title: str, draw: Draw,
-    apply: Apply, levels: Levels, unit: str = "%",
-) -> dict[str, Metric]:  # fmt: skip
-    """Measure the degradation curve of a perturbation that all samples share: what differs from one detector module to the next.
-
-    There are eight times the draws of `config`, each with the first quarter of the samples: which channels are hit matters more than which
-    samples they read. The confidence intervals cover draws and samples.
-
-    Args:
-        subject: what is perturbed.
-        config: number of draws.
-        rng: source of the draws.
-        progress: shows life.
-        name: the part of the ids that tells this perturbation.
-        title: words for a table.
-        draw: makes random numbers of the shape of one input, (1, ...).
-        apply: ``(subject, draw, level) -> inputs``.
-        levels: in any order.
-        unit: of the levels.
-
-    Returns:
-        See `flow.robustness._curve.curve`.
-    """
-    part, draws, start = first(subject, max(2, -(-len(subject.x) // PART))), MODULES * config.noise_draws, copy.deepcopy(rng)
-
-    def rows(some: Levels, told: Progress) -> list[Values]:
-        again, table = copy.deepcopy(start), np.empty((len(some), draws, len(part.x)))
-        for n in range(draws):
-            table[:, n] = _degradations(part, draw(part, again), some, apply)
-            told((n + 1) / draws, f"{title}, draw {n + 1}/{draws}")
-        return [*table]
-
-    return _figures(part, config, rng, progress, name, title, rows, levels, unit, f"{len(part.x)} samples, {draws} draws for all of them")
-
-
 def measure_distortion(
     subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress, name: str, title: str,
     apply: Callable[[Subject, float, float], Array], levels: Levels, unit: str = "%", signs: tuple[float, ...] = SIGNS, whole: bool = False,
@@ -173,15 +138,6 @@ def measure_distortion(
 
     source = f"{len(subject.x)} samples" + (", both signs" if len(signs) > 1 else "")
     return _figures(subject, config, rng, progress, name, title, rows, levels, unit, source, near=not whole)
-
-
-def first(subject: Subject, count: int) -> Subject:
-    """Return the same with its first samples only."""
-    detector = subject.detector
-    if detector is not None and len(detector) == len(subject.x):
-        detector = detector[:count]
-    x, targets, outputs, clean = subject.x[:count], subject.targets[:count], subject.outputs[:count], subject.clean[:count]
-    return dataclasses.replace(subject, x=x, targets=targets, outputs=outputs, clean=clean, detector=detector)
 
 
 def _degradations(subject: Subject, case: Case, levels: Levels, apply: Callable[[Subject, Case, float], Array]) -> Values:

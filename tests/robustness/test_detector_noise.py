@@ -29,9 +29,10 @@ def signed(tmp_path_factory):
 
 @pytest.mark.parametrize(("module", "value"), [(dead_channels, 0.0), (hot_channels, TOP)])
 def test_whole_channels_fail(unsigned, module, value):
+    """With one module for all samples."""
     counts = []
     for seed in range(300):
-        random = dead_channels.draw(unsigned, np.random.default_rng(seed))
+        random = np.random.default_rng(seed).random((1, 6))
         few, many = (module.apply(unsigned, random, percent) for percent in (20, 60))
         failed = (few == np.float32(value)).all(axis=0)
         assert np.array_equal(few[:, ~failed], unsigned.x[:, ~failed]), "the others are as they were"
@@ -42,7 +43,7 @@ def test_whole_channels_fail(unsigned, module, value):
 
 
 def test_hot_is_the_largest_word_of_signed_inputs(signed):
-    hot = hot_channels.apply(signed, dead_channels.draw(signed, np.random.default_rng(0)), 100)
+    hot = hot_channels.apply(signed, np.zeros((1, 6)), 100)
     assert (hot[:, 1:] == 32 - linear.SCALE).all()
 
 
