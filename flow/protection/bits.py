@@ -24,7 +24,7 @@ from flow.synth._plan import Counts
 
 GROUPS = (11, 26, 57)  # data bits for which 4, 5 and 6 check bits are just enough
 UPSETS = 1000
-WORDS = {"tmr": "triplicated", "ecc": "under a Hamming code"}
+WORDS = {"tmr": "triplicated", "ecc": "in Hamming codes"}
 Records = dict[str, NDArray[Any]]
 
 
@@ -93,7 +93,7 @@ def measure(job: Job, method: str, subject: Subject, found: Criticality, shares:
     records = _records(method, space, found, made, prices)
     part = job.point.hardware.part
     for i, (layout, price) in enumerate(zip(made.layouts, prices, strict=True)):
-        percent, words = f"{100 * shares[i]:g}", f"{100 * counts[i] / layout.total:.3g} % of the bits {WORDS[method]}"
+        percent, words = f"{100 * shares[i]:g}", f"{100 * counts[i] / layout.total:.3g} % of bits {WORDS[method]}"
         for key, value, unit, title in (
             ("lut", price.lut, "LUT", "Look-up tables"), ("lut6_packed", price.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
             ("ff", price.ff, "FF", "Flip-flops"),
@@ -173,7 +173,7 @@ def _campaign(
     source = f"{UPSETS} upsets of random flip-flops of the mapped store, simulated; {found.samples} samples"
     share, share_ci = worth.share((struck != clean) @ found.visible > 0)
     mean, ci = mean_interval(scale * harm)
-    words = f"{100 * len(layout.protected) / space.total:.3g} % of the bits {WORDS[method]}, campaign"
+    words = f"{100 * len(layout.protected) / space.total:.3g} % of bits {WORDS[method]}, campaign"
     for key, value, interval, unit, title in (
         ("visible", scale * share, (scale * share_ci[0], scale * share_ci[1]), "%", "Visible errors"),
         ("degradation", mean, ci, subject.score.unit, f"{subject.score.title} degradation"),
