@@ -130,7 +130,7 @@ def _recorded(twin: Twin, head: nn.Module | None, loss: Loss, x: Tensor, y: Tens
     return recording, parts
 
 
-def _load(source: str, folder: Path, compile_: Compile) -> ctypes.CDLL:
+def load_code(source: str, folder: Path, compile_: Compile = _gxx) -> ctypes.CDLL:
     """Compile a source, unless the folder has it already, and load it."""
     digest = hashlib.sha256((source + " ".join(FLAGS)).encode()).hexdigest()[:16]
     code, library = folder / f"engine_{digest}.cpp", folder / f"engine_{digest}.so"
@@ -166,7 +166,7 @@ def build_engine(
         name: emit(shorten(recording.pool, targets), name, size, chip)
         for name, targets in (("losses", recording.loss), ("outputs", recording.output))
     }
-    library = _load("\n".join([KERNELS, FAULTS, *(c.text for c in codes.values())]), folder, compile_)
+    library = load_code("\n".join([KERNELS, FAULTS, *(c.text for c in codes.values())]), folder, compile_)
     engine = Engine(library, codes, size, tuple(x.shape[1:]), tuple(y.shape[1:]), recording.shape, min(memory, STATIC))
     engine = replace(engine, deployed=deployed_network(build_problem(twin, head, loss, x, y)))
     _check(engine, twin, head, loss, x[:CHECKED], y[:CHECKED])
