@@ -61,7 +61,10 @@ def _words(points: list[PointResult], task: str) -> str:
     percent = " or ".join(f"{100 * share:g} %" for share in shares)
     band = "the band is the 95 % interval" if len(points) <= FEW else "the band goes from the lowest to the highest point"
     line = "A line is a design point" if len(points) <= FEW else "A line is the median of the points of one weight width"
-    visible = f" The dashed line is a drop of {percent} of the clean score, from which on it is visible; a triangle marks that strength."
+    visible = (
+        f" The dashed line is a drop of {percent} of the clean score, from which on it is visible; a triangle marks that strength, which "
+        "may have been searched for between the dots."
+    )
     return (
         f"How much worse {clean} becomes under perturbations of rising strength: perturbed less clean score, of the same samples (the "
         f"other way round where higher is better). {line}, {band}.{visible if shares else ''}"

@@ -10,6 +10,9 @@ from flow.reporting.panels import Panel, all_panels, axis_title, ranked_scores
 from flow.reporting.pareto import knee
 from flow.reporting.perturbation import middle_levels
 from flow.reporting.result import PointResult
+from flow.reporting.times import duration
+
+DAYS = "upset_days_to_visible_"
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,23 @@ def _robust_sentences(results: list[PointResult], scores: Mapping[str, Mapping[s
     return sentences
 
 
+def _fault_sentences(scores: Mapping[str, Mapping[str, Metric]], task: str) -> list[str]:
+    """Say how many single bits are visible, and how soon an upset is, at the place with the most of them."""
+    sentences = []
+    share = {name: metrics[i] for name, metrics in scores.items() if (i := f"{task}_single_bit_map_1_visible") in metrics}
+    if share:
+        order = sorted(share, key=lambda name: share[name].value)
+        least, most = (f"{with_unit(share[name])} ({name})" for name in (order[0], order[-1]))
+        bits = "Deployed bits that are visible when they flip alone"
+        sentences.append(f"{bits}: {least}." if len(order) == 1 else f"{bits}: from {least} to {most}.")
+    days = {i: [m[i] for m in scores.values() if i in m] for i in sorted({i for m in scores.values() for i in m if i.startswith(DAYS)})}
+    if days:
+        soonest = min(days, key=lambda i: min(metric.value for metric in days[i]))
+        ends = [duration(edge(metric.value for metric in days[soonest])) for edge in (min, max)]
+        sentences.append(f"{title(soonest, days[soonest][0])}: " + (f"{ends[0]}." if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}."))
+    return sentences
+
+
 def verdict(results: list[PointResult]) -> Verdict:
     """Say what the study found: fronts of the task score, the knee, the most robust points."""
     task, scores = task_score([r for r in results if r.ranked]), ranked_scores(results)
@@ -111,7 +131,7 @@ def verdict(results: list[PointResult]) -> Verdict:
             cheap = panel.front[0].name
             highlights += [_highlight("Cheapest", cheap, scores[cheap], ids)] if cheap != best else []
     sentences += _trivial_sentences(scores, task)
-    return Verdict(highlights, sentences + _robust_sentences(results, scores))
+    return Verdict(highlights, sentences + _robust_sentences(results, scores) + _fault_sentences(scores, task))
 
 
 def _trivial_sentences(scores: Mapping[str, Mapping[str, Metric]], task: str) -> list[str]:

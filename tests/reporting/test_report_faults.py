@@ -26,6 +26,7 @@ from flow.reporting.report import write_report
 from flow.reporting.result import PointResult
 from flow.reporting.robustness import robustness
 from flow.reporting.tables import WIDTH, terminal_table
+from flow.reporting.verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -396,3 +397,25 @@ def test_the_terminal_has_a_perturbation_in_two_lines(six):
             value = value_and_error(six[2].metrics[f"emd_{kind}_{level:g}"])
             assert f"{level:g}: {value[0]} ± {value[1]}" in text
     assert "emd stuck" not in text and " years " in text and "NaN" not in text
+
+
+def test_the_verdict_says_how_many_bits_matter_and_how_soon(six):
+    text = " ".join(verdict(six).sentences)
+    assert "Deployed bits that are visible when they flip alone: from 0 % (econ-w4-jacobian-s0) to " in text.replace(" ± 0", "")
+    assert re.search(
+        r"costs 10 % of EMD, configuration memory .* bioshield of ITER, at most: \d+ days to [\d.]+ years\.|to \d+ days\.", text
+    )
+    assert "single bit" not in " ".join(verdict(study()).sentences)
+
+
+@pytest.mark.parametrize("spent", [[100, 104, 108, 112, 5000], [5000, 4990, 10, 5, 0]])
+def test_labels_of_shares_do_not_cover_each_other(tmp_path, spent):
+    shares = [0.05, 0.1, 0.25, 0.5, 1.0]
+    found = hardened(
+        tmp_path, tmr_share=shares, tmr_lut=spent, tmr_ff=spent, tmr_visible=[2, 2, 1, 1, 0], ecc_share=shares, ecc_lut=spent,
+        ecc_visible=[2, 2, 1, 1, 0], tmr_visible_random=[3, 3, 3, 2, 0],
+    )  # fmt: skip
+    for chart in found.charts:
+        boxes = [(x, y, x + 7 * len(text)) for x, y, text, _ in chart.labels]
+        assert boxes and all(chart.left <= x and end <= chart.width and 0 < y <= chart.bottom for x, y, end in boxes)
+        assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if abs(a[1] - b[1]) < 11 and a[0] < b[2] and b[0] < a[2]]
