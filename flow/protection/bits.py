@@ -24,7 +24,6 @@ from flow.synth._plan import Counts
 
 GROUPS = (11, 26, 57)  # data bits for which 4, 5 and 6 check bits are just enough
 UPSETS = 1000
-WORDS = {"tmr": "triplicated", "ecc": "in Hamming codes"}
 Records = dict[str, NDArray[Any]]
 
 
@@ -89,11 +88,10 @@ def measure(job: Job, method: str, subject: Subject, found: Criticality, shares:
     made = stores(job, method, worth.critical_first(found.harm), shares)
     places = {name: prove(mapped.modules, name, rng) for name, mapped in made.mapped.items()}
     prices = [made.price(layout) for layout in made.layouts]
-    counts = [len(layout.protected) for layout in made.layouts]
     records = _records(method, space, found, made, prices)
     part = job.point.hardware.part
     for i, (layout, price) in enumerate(zip(made.layouts, prices, strict=True)):
-        percent, words = f"{100 * shares[i]:g}", f"{100 * counts[i] / layout.total:.3g} % of bits {WORDS[method]}"
+        percent, words = f"{100 * shares[i]:g}", _words(layout)
         for key, value, unit, title in (
             ("lut", price.lut, "LUT", "Look-up tables"), ("lut6_packed", price.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
             ("ff", price.ff, "FF", "Flip-flops"),
@@ -112,6 +110,11 @@ def measure(job: Job, method: str, subject: Subject, found: Criticality, shares:
         _measure_left(job, f"harden_{method}_{{}}_{percent}", records, method, i, subject, found, words)
     _campaign(job, method, subject, found, made, places, rng)
     return records
+
+
+def _words(layout: Layout) -> str:
+    how = f"in Hamming codes of {layout.group} bits" if layout.group else "triplicated"
+    return f"{100 * len(layout.protected) / layout.total:.3g} % of bits {how}"
 
 
 def _measure_left(
@@ -173,7 +176,7 @@ def _campaign(
     source = f"{UPSETS} upsets of random flip-flops of the mapped store, simulated; {found.samples} samples"
     share, share_ci = worth.share((struck != clean) @ found.visible > 0)
     mean, ci = mean_interval(scale * harm)
-    words = f"{100 * len(layout.protected) / space.total:.3g} % of bits {WORDS[method]}, campaign"
+    words = f"{_words(layout)}, campaign"
     for key, value, interval, unit, title in (
         ("visible", scale * share, (scale * share_ci[0], scale * share_ci[1]), "%", "Visible errors"),
         ("degradation", mean, ci, subject.score.unit, f"{subject.score.title} degradation"),

@@ -129,3 +129,11 @@ def test_bits_taken_at_random_leave_what_random_choices_leave_on_average():
     assert (np.abs(draws.mean(axis=0) - expected) < 4 * error).all()
     everywhere = worth.by_level(harm, np.zeros(30, np.int64), counts)
     assert everywhere == pytest.approx([(1 - c / 30) * harm.mean() for c in counts])
+
+
+def test_a_share_of_none_has_an_interval():
+    """By the definition: at the upper end none of so many is as likely as 2.5 %."""
+    value, (low, high) = worth.share(np.zeros(10, bool))
+    assert (value, low) == (0, 0)
+    assert (1 - high / 100) ** 10 == pytest.approx(0.025)
+    assert worth.share(np.ones(10, bool))[1] == pytest.approx((100 - high, 100))
