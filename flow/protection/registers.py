@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from flow.core.errors import InvalidInput
-from flow.protection.store import KEEP
+from flow.protection.store import COPIES, KEEP
 from flow.rtl.fabric import fabric
 
 SOURCE, MODULE = "src/tripled.v", "tripled"
@@ -17,7 +17,7 @@ TAKES = re.compile(r"^\s*(\w+)\[(\d+):0\] <= ([^;]+);\n", re.M)
 BLOCK = re.compile(r"^\s*always @\(posedge (\w+)\) begin\n(.*?)^\s*end\n", re.M | re.S)
 TRIPLED = f"""// A register with three copies of each bit; the majority is read.
 module {MODULE} #(parameter WIDTH = 1) (input clk, input [WIDTH-1:0] d, output [WIDTH-1:0] q);
-  reg [WIDTH-1:0] a, b, c;
+  {COPIES} reg [WIDTH-1:0] a, b, c;
   {KEEP} always @(posedge clk) a <= d;
   {KEEP} always @(posedge clk) b <= d;
   {KEEP} always @(posedge clk) c <= d;

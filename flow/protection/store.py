@@ -19,7 +19,7 @@ import numpy as np
 from flow.protection.hamming import Bits, Ints, check_bits, encode, numbers
 
 TOP, BARE, TMR, ECC = "weight_store", "store_bare", "store_tmr", "store_ecc_"
-KEEP = '(* keep, dont_touch = "yes" *)'  # of Yosys, which wants it before `always`, and of Vivado
+KEEP, COPIES = "(* keep *)", '(* dont_touch = "yes" *)'  # for Yosys, which wants it before `always`, and for Vivado, before `reg`
 SOURCES = ("src/weight_store.v", "src/store_cells.v")
 
 
@@ -117,7 +117,7 @@ endmodule
 """
     if module == TMR:
         return f"""module {TMR} (input clk, input load, input din, output q, output dout);
-  reg a, b, c;
+  {COPIES} reg a, b, c;
   wire next = load ? din : q;
   assign q = (a & b) | (a & c) | (b & c);
   assign dout = q;
@@ -138,7 +138,7 @@ def _ecc(data: int) -> str:
   reg [{total - 1}:0] held;
   wire [{checks - 1}:0] syndrome;
   wire [{total - 1}:0] right;
-{parities}{right}  {KEEP} always @(posedge clk) held <= load ? {{held[{total - 2}:0], din}} : right;
+{parities}{right}  always @(posedge clk) held <= load ? {{held[{total - 2}:0], din}} : right;
   assign q = right[{data - 1}:0];
   assign dout = held[{total - 1}];
 endmodule
