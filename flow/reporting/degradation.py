@@ -18,6 +18,8 @@ WIDTH, HEIGHT = 380, 216
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 10, 40
 FEW = 6
 """Points up to which each has a line of its own."""
+LONGEST = 28
+"""Letters that stand beside a chart."""
 LOG_LEVELS = 30.0
 """Strengths that span more than this factor are on a logarithmic axis, on which there is no strength of 0."""
 REGISTERS = re.compile(r"register")
@@ -229,13 +231,25 @@ def chart(kind: str, ids: Sequence[str], series: list[Series], task: str) -> Cha
     sources = list(dict.fromkeys(metric.source for p in points for n in ids if n in p.metrics and (metric := p.metrics[n]).source))
     source = "; ".join(sources[:1]) + (f"; {len(sources) - 1} more, see the details of each point" if len(sources) > 1 else "")
     clean = next((title(task, p.metrics[task]) for p in points if task in p.metrics), task)
-    y_unit = metrics[-1].unit
     return Chart(
         kind, name[:1].upper() + name[1:], unit, about(kind).sentence, source,
         _note(series, f"{stem}_critical", unit, strengths[-1], asked), _x_title(unit, falling),
-        f"Δ {clean}" + (f" [{y_unit}]" if y_unit else ""),
+        y_title(clean, metrics[-1].unit, any(p.metrics[task].direction == "higher" for p in points if task in p.metrics)),
         x_ticks, y_ticks, [line for line in lines if line is not None], visible, round(bottom - y_scale(0.0) * (bottom - TOP), 1),
     )  # fmt: skip
+
+
+def y_title(clean: str, unit: str, higher: bool) -> str:
+    """Write what is upwards, which is worse; a score whose name is too long for the height of a chart is that of the text above.
+
+    Args:
+        clean: words for the score.
+        unit: of the degradation.
+        higher: whether a higher score is better, so that the degradation is what it loses.
+    """
+    sign, behind = "−Δ" if higher else "Δ", f" [{unit}]" if unit and unit != clean else ""
+    whole = f"{sign} {clean}{behind}"
+    return whole if len(whole) <= LONGEST else f"degradation{behind}"[:LONGEST]
 
 
 def _x_title(unit: str, falling: bool) -> str:

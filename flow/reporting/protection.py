@@ -143,7 +143,7 @@ def _chart(arrays: Arrays, cost: str, unit: str) -> Chart | None:
     y_ticks = [(at(0, value)[1], text) for value, text in y_scale.ticks]
     return Chart(
         f"{'Visible errors' if what == 'visible' else 'Degradation'} against {COSTS[cost]}", f"{COSTS[cost]} spent",
-        MEASURES[what] + (f" [{unit}]" if unit and what == "degradation" else ""), x_ticks, y_ticks, drawn,
+        MEASURES[what] + (f" [{unit}]" if unit and what == "degradation" and len(unit) < 18 else ""), x_ticks, y_ticks, drawn,
         _legible(labels, right),
     )  # fmt: skip
 

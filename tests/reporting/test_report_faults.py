@@ -154,6 +154,17 @@ def test_a_stronger_perturbation_is_always_at_the_right_and_worse_at_the_top(six
     assert [text for _, text in sorted(snr.x_ticks)] == sorted((text for _, text in snr.x_ticks), key=float, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("clean", "unit", "higher", "text"),
+    [
+        ("EMD", "TC pitch / 2", False, "Δ EMD [TC pitch / 2]"), ("Accuracy", "", True, "−Δ Accuracy"), ("MAE", "MAE", False, "Δ MAE"),
+        ("Mean absolute error of the phase", "rad", False, "degradation [rad]"),
+    ],
+)  # fmt: skip
+def test_what_is_upwards_is_worse_and_fits(clean, unit, higher, text):
+    assert degradation.y_title(clean, unit, higher) == text
+
+
 def test_many_points_are_medians_by_weight_width(tmp_path):
     points = [faulty(tmp_path, bits, "", seed, harden=False) for bits in (4, 8) for seed in range(4)]
     found = drawn(points)
