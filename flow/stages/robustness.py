@@ -21,6 +21,21 @@ def sources(point: DesignPoint) -> dict[str, Path]:
     return {**model_sources(point.model), **plugin_files("robustness", point.robustness.perturbations), **rates, **noise}
 
 
+def check(point: DesignPoint) -> None:
+    """Refuse an environment that is not known, and a file of recorded noise that cannot be used, before hours of work.
+
+    Raises:
+        FlowError: what is wrong, and where.
+    """
+    from flow.robustness._environments import environments
+    from flow.robustness._noise_file import check_file
+
+    config = point.robustness
+    environments(config)
+    if config.noise_file is not None and "measured_noise" in config.perturbations:
+        check_file(Path(config.noise_file), config.noise_unit)
+
+
 def run(job: Job) -> None:
     """Measure on the first test samples; draws are the same for every point with the same data seed."""
     import numpy as np
@@ -58,5 +73,5 @@ STAGE = Stage(
     "robustness", run, reads=("dataset", "qonnx", "head"), writes=("faults",),
     measures=("pylandscape_*", "upset_*", "*_gauss_*", "*_salt_*", "*_flip_*", *(f"*_{name}_*" for name in names("robustness"))),
     config=("model", "network.size", "data.seed", "robustness", "compat"), tools=(GXX,),
-    packages=("torch", "numpy", "scipy", "onnx", "POT"), sources=sources, seconds=40,
+    packages=("torch", "numpy", "scipy", "onnx", "POT", "pandas", "h5py"), sources=sources, check=check, seconds=40,
 )  # fmt: skip

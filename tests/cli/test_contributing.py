@@ -96,6 +96,8 @@ def test_metric(example):
 def test_perturbation(example):
     class Subject:
         x = np.ones((1000, 10), np.float32)
+        clean = np.full(1000, 10.0)
+        problem = None
         score = type("Score", (), {"id": "sum", "title": "sum", "unit": "", "direction": "lower"})
 
         def score_inputs(self, x):

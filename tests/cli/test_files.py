@@ -56,6 +56,16 @@ def test_csv_good(hlscape, tiny, tmp_path):
     assert json.loads(done.out)["metrics"]["samples_train"]["value"] == 240
 
 
+@pytest.mark.parametrize(
+    ("text", "words"), [("1,2,x\n", "line 1, column 3: 'x' is not a number"), ("# unit: mV\n1,2\n", "noise_unit = 'detector'")]
+)
+def test_recorded_noise_is_looked_at_before_any_work(hlscape, tiny, tmp_path, text, words):
+    path = tmp_path / "noise.csv"
+    path.write_text(text)
+    hlscape("run", tiny, "--until", "robustness", "--set", f"robustness.noise_file={path}").refused(str(path), words)
+    assert not list((tmp_path / "store" / "data").glob("*"))
+
+
 @pytest.fixture
 def exported(finished):
     return next((finished / "export").glob("*/out/qonnx"))
