@@ -91,13 +91,13 @@ def campaign(subject: Subject, flips: int, config: RobustnessConfig, seed: int, 
         Degradations (T, n) times the weights of the sets, and the weights (T,).
 
     Raises:
-        ConfigError: the parameters do not have as many bits.
+        ConfigError: the parameters do not have as many bits, or one sample is asked for.
     """
-    space = subject.space()
+    space, samples = subject.space(), min(config.flip_samples, len(subject.x))
+    if samples < 2:
+        raise ConfigError(f"robustness.flip_samples = {samples}: an interval over samples needs two of them. Take more.")
     sets = Sets(space, flips, seed)
-    many = Campaign(
-        subject, space, f"bit_flip_{flips}", lambda trials: space.flipped(sets.bits(trials)), min(config.flip_samples, len(subject.x)), seed
-    )
+    many = Campaign(subject, space, f"bit_flip_{flips}", lambda trials: space.flipped(sets.bits(trials)), samples, seed)
     done: Values | None = None
     weights = np.zeros(0)
 

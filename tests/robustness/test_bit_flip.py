@@ -108,6 +108,8 @@ def test_keys_are_exact_and_sources_say_how_many(subject):
     assert other["mse_flip_1"] == metrics["mse_flip_1"], "the first level is the same whatever the others are"
     levels = config.model_copy(update={"levels": {"bit_flip": (2.0,)}})
     assert "mse_flip_2" in bit_flip.measure(subject, levels, np.random.default_rng(1), **QUIET)
+    with pytest.raises(ConfigError, match="needs two of them"):
+        bit_flip.measure(subject, config.model_copy(update={"flip_samples": 1}), np.random.default_rng(1), **QUIET)
     with pytest.raises(ConfigError, match="whole numbers"):
         bit_flip.levels_of(config.model_copy(update={"levels": {"bit_flip": (2.5,)}}), "bit_flip")
 

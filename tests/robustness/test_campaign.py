@@ -171,6 +171,7 @@ def test_whatever_a_trial_depends_on_is_in_the_name(folder, tmp_path):
     assert len(set(names)) == len(names)
     assert campaign(build(folder, scratch=tmp_path)).file == names[0], "the same campaign has the same name in another process"
     assert campaign(build(folder)).file is None
+    assert build(folder, seed=1).identity != subject.identity, "the head counts by itself, not by the clean scores alone"
 
 
 CHILD = """
