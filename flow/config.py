@@ -343,12 +343,13 @@ class ProtectionConfig(Section):
 
     Attributes:
         methods: ``tmr`` triplicates weight bits and votes, ``ecc`` keeps check bits of weight words, ``registers`` triplicates pipeline
-            registers, ``clip`` bounds activations to the range of the training samples; none: the stage is left out.
+            registers, ``clip`` bounds activations, and output words, to their range on the training samples, by channel; none: the stage is
+            left out.
         shares: shares of the weight bits that are protected, the most critical ones first.
     """
 
     methods: tuple[Literal["tmr", "ecc", "registers", "clip"], ...] = Field(default=(), strict=False)
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.05, 0.1, 0.25, 0.5, 1.0), strict=False)
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.01, 0.02, 0.05, 0.1, 0.25, 1.0), strict=False)
 
 
 class DesignPoint(Section):

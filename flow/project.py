@@ -16,7 +16,7 @@ from flow.rtl.ports import Manifest
 # What is copied as it is: name in the folder, and the artifact.
 COPIED = {
     "hls": "project", "verilog": "verilog", "model.onnx": "qonnx", "synth.json": "synth_report", "route": "route",
-    "netlist": "netlist", "waveform.vcd": "waveform",
+    "netlist": "netlist", "waveform.vcd": "waveform", "hardened": "hardened_rtl",
     "csynth.json": "csynth_report", "vsynth.json": "vsynth_report", "vivado_reports": "vsynth_reports", "estimate.json": "estimate_report",
 }  # fmt: skip
 MADE = ("vectors", "emulator")
