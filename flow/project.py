@@ -210,6 +210,7 @@ CONTENTS: Mapping[str, str] = {
     "synth.json": "- `synth.json`: resources by module.",
     "netlist": "- `netlist/`: the mapped modules in primitives of the FPGA, of which the resources and level `netlist` of the gate are.",
     "waveform.vcd": "- `waveform.vcd`: what every signal of the Verilog does over the first vectors.",
+    "hardened": "- `hardened/`: Verilog of the hardened designs that were priced, with a README.",
     "route": "- `route/`: a bitstream of the placed and routed network and what nextpnr reports. Its README says how bits go in and out.",
     "csynth.json": "- `csynth.json`: what Vitis HLS reported.",
     "vsynth.json": "- `vsynth.json`: what Vivado reported for the project of Vitis HLS.",
