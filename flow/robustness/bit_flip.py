@@ -103,7 +103,7 @@ def campaign(subject: Subject, flips: int, config: RobustnessConfig, seed: int, 
 
     def rows(count: int) -> Values:
         nonlocal done, weights
-        done = many.run(count, lambda _, text: progress(count / config.trials, text), done)
+        done = many.run(count, lambda share, text: progress(share * count / config.trials, text), done)
         weights = np.concatenate([weights, sets.weights(sets.bits(np.arange(len(weights), count, dtype=np.int64)))])
         return done * weights[:, None]
 
@@ -139,6 +139,8 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     - ``<score>_flip_<k>``: mean degradation; interval of crossed random sets and samples (see `flow.robustness._intervals`).
     - ``<score>_flip_<k>_p95``: the degradation, mean over samples, that 95 % of the sets do not exceed; pigeonhole bootstrap.
     - ``<score>_flip_area``, ``<score>_flip_critical``: of the curve over k, see `flow.robustness._curve`.
+
+    Records ``bit_flip_levels``, and for each level k ``bit_flip_<k>_means``, the degradation by each set, and ``bit_flip_<k>_weights``.
 
     Raises:
         ConfigError: the network does not have as many bits, or a level is no whole number.
