@@ -24,7 +24,9 @@ CELL, ROW = 16.0, 8.0
 """The largest width and the height of a bit, in pixels."""
 DECADES = 4
 """Between the most harmful bit and the lowest colour."""
-BARS, BAR_ROW = 330, 14
+BARS, BAR_ROW = 360, 14
+LONGEST = 26
+"""Letters beside a bar."""
 Ints = NDArray[np.int64]
 
 
@@ -45,7 +47,7 @@ class Bars:
     title: str
     bars: list[Bar]
     height: float
-    left: int = 92
+    left: int
     width: int = BARS
 
 
@@ -211,21 +213,14 @@ def _picture(found: _Map, k: int, colours: Scale, worst: int) -> Picture:
 def bars(title: str, values: list[tuple[str, float]]) -> Bars:
     """Draw bars from 0; what is below has none."""
     most = max((value for _, value in values), default=0.0)
-    drawn = Bars(title, [], len(values) * BAR_ROW + 4)
-    room = drawn.width - drawn.left - 70
-    return Bars(
-        title,
-        [
-            Bar(
-                words,
-                k * BAR_ROW + 2,
-                round(max(value, 0.0) / most * room if most > 0 else 0.0, 1),
-                significant(value, 3).replace("-", "−"),
-            )
-            for k, (words, value) in enumerate(values)
-        ],
-        drawn.height,
-    )
+    names = [words if len(words) <= LONGEST else f"…{words[1 - LONGEST :]}" for words, _ in values]
+    left = 14 + 7 * max(map(len, names), default=0)
+    room = BARS - left - 70
+    drawn = [
+        Bar(name, k * BAR_ROW + 2, round(max(value, 0.0) / most * room if most > 0 else 0.0, 1), significant(value, 3).replace("-", "−"))
+        for k, (name, (_, value)) in enumerate(zip(names, values, strict=True))
+    ]
+    return Bars(title, drawn, len(values) * BAR_ROW + 4, left)
 
 
 def _row(name: str, words: int, harm: Floats, changed: Floats, visible: NDArray[np.bool_]) -> Row:

@@ -12,7 +12,7 @@ from flow.reporting.numbers import significant, value_and_error
 from flow.reporting.panels import Scores
 from flow.reporting.record import flat, fronts, regularizers, varying
 from flow.reporting.result import PointResult
-from flow.reporting.strengths import CurveView, curve_views
+from flow.reporting.strengths import CurveView, curve_views, share_views
 from flow.reporting.times import fitting
 
 GROUPS: dict[Group, str] = {
@@ -198,6 +198,8 @@ def point_view(
     metrics = result.metrics
     found = {group: ids_of(group, metrics, task_score([result])) for group in GROUPS}
     curves, found["robustness"] = curve_views(found["robustness"], metrics, cite)
+    by_share, found["protection"] = share_views(found["protection"], metrics, cite)
+    curves += by_share
     told = {f"gate_{level}_{what}" for level in (result.gate or {}).get("levels", {}) for what in ("mismatches", "samples")}
     found["gate"] = [name for name in found["gate"] if name not in told]
     gate = result.gate or {}
@@ -209,4 +211,6 @@ def point_view(
     settings = [(key, value) for key, value in _written(result.config).items() if key not in common]
     notes = list(_written(result.notes).items())
     shown = [(GROUPS[group], [_metric_view(name, metrics[name], cite) for name in ids]) for group, ids in found.items() if ids]
-    return PointView(number, result, state(result), settings, shown, curves, levels_, stages, notes, withheld, point_charts(result))
+    return PointView(
+        number, result, state(result), settings, shown, [*curves, *by_share], levels_, stages, notes, withheld, point_charts(result)
+    )

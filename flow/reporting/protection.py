@@ -210,9 +210,8 @@ def _network(arrays: Arrays, unit: str) -> list[str]:
         )
     after, before = _first(arrays, "registers_changed"), _first(arrays, "registers_bare_changed")
     if after is not None and before is not None:
-        words.append(
-            f"with triplicated registers {significant(after, 3)} % of their upsets change an output, without {significant(before, 3)} %"
-        )
+        shares = f"{significant(before, 3)} % to {significant(after, 3)} %"
+        words.append(f"triplicated registers take the upsets of registers that change an output from {shares}")
     clean = _first(arrays, "clip_clean")
     if clean is not None:
         words.append(f"clipping costs clean samples {significant(clean, 3)} {unit}".strip())

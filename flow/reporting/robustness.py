@@ -13,7 +13,7 @@ from flow.reporting.protection import Protection, protection
 from flow.reporting.result import PointResult
 from flow.reporting.shapes import representatives
 from flow.reporting.svg import Key
-from flow.reporting.upsets import REGISTERS, Registers, Times, registers, times
+from flow.reporting.upsets import REGISTER_START, REGISTERS, Registers, Times, registers, times
 from flow.reporting.upsets import START as DAYS
 
 NEW = (DAYS, HARDENED, "register_")
@@ -39,7 +39,7 @@ class Robustness:
         more: the others, by what they act on.
         table: figures of whole curves.
         maps: of the points that are drawn.
-        times: to a visible error, or None.
+        times: to a visible error by an upset of weights and biases, and of pipeline registers, or None.
         registers: of the points that are drawn.
         protection: of the points that are drawn.
     """
@@ -50,7 +50,7 @@ class Robustness:
     more: dict[str, list[Chart]]
     table: list[Figures]
     maps: list[BitMapView]
-    times: Times | None
+    times: tuple[Times | None, Times | None]
     registers: list[Registers]
     protection: list[Protection]
 
@@ -103,6 +103,7 @@ def robustness(results: list[PointResult], key: Key) -> Robustness | None:
     roles = representatives(results)
     chosen = [result for result in ranked if result.name in roles]
     return Robustness(
-        _words(ranked, task), series, main, more, _table(shown, series, levels(ranked)), bit_maps(results), times(results, list(roles)),
+        _words(ranked, task), series, main, more, _table(shown, series, levels(ranked)), bit_maps(results),
+        (times(results, list(roles)), times(results, list(roles), REGISTER_START)),
         [one for one in map(registers, chosen) if one is not None], [one for one in map(protection, chosen) if one is not None],
     )  # fmt: skip

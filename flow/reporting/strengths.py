@@ -1,5 +1,6 @@
-"""The degradations by a perturbation, one row for all its strengths."""
+"""Metrics that differ in a number only, in one row: degradations by their strength, hardened designs by the share of protected bits."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,10 @@ from flow.core.metric import Metric
 from flow.reporting.catalog import title
 from flow.reporting.numbers import value_and_error
 from flow.reporting.perturbation import FIGURES, perturbed
+
+SHARE = re.compile(r"^(harden_.+)_(\d+(?:\.\d+)?)$")
+"""Ids of hardened designs that differ in the share of the bits, in percent."""
+PERCENT = re.compile(r"[\d.]+ %")
 
 
 @dataclass(frozen=True)
@@ -63,4 +68,28 @@ def curve_views(ids: list[str], metrics: Mapping[str, Metric], cite: Callable[[s
     stems = {f"{task}_{kind}": kind for task, kind, statistic in rows if not statistic}
     told = {name for some in rows.values() for name in some} | {f"{stem}_{figure}" for stem in stems for figure in FIGURES}
     views = [_curve_view(some, metrics, f"{task}_{kind}", cite) for (task, kind, _), some in rows.items()]
+    return views, [name for name in ids if name not in told]
+
+
+def share_views(ids: list[str], metrics: Mapping[str, Metric], cite: Callable[[str], str]) -> tuple[list[CurveView], list[str]]:
+    """Take the figures of hardened designs by share out of a list of ids.
+
+    Returns:
+        A row for each figure with several shares, and the ids that are in none.
+    """
+    rows: dict[str, dict[float, str]] = {}
+    for name in ids:
+        found = SHARE.match(name)
+        if found:
+            rows.setdefault(found[1], {})[float(found[2])] = name
+    views = []
+    for stem, by_share in rows.items():
+        if len(by_share) < 2:
+            continue
+        last = metrics[by_share[max(by_share)]]
+        words = PERCENT.sub("n %", title(stem, last), count=1)
+        cells = [(f"{share:g}", *value_and_error(metrics[by_share[share]])) for share in sorted(by_share)]
+        source = ", ".join(text for text in (last.kind if last.kind != "measured" else "", last.source, last.part) if text)
+        views.append(CurveView(words, last.unit, cells, ("", ""), ("", "", ""), cite(source), f"{stem}_*"))
+    told = {name for by_share in rows.values() if len(by_share) > 1 for name in by_share.values()}
     return views, [name for name in ids if name not in told]

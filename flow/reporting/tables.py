@@ -9,7 +9,7 @@ from flow.reporting.numbers import half_width, listing, plus_minus, significant
 from flow.reporting.perturbation import middle_levels, perturbed
 from flow.reporting.publish import published
 from flow.reporting.result import PointResult
-from flow.reporting.strengths import CurveView, curve_views
+from flow.reporting.strengths import CurveView, curve_views, share_views
 from flow.reporting.times import fitting
 
 WIDTH = 110
@@ -93,6 +93,9 @@ def _section(group: Group, heading: str, extra: str, result: PointResult, footno
     if any(name.endswith("_area") for name in ids):  # measured with whole curves, so with many strengths
         curves, ids = curve_views(ids, result.metrics, lambda source: _noted(source, footnotes))
         lines += [line for view in curves for line in _strengths(view, known)]
+    if group == "protection":
+        shares, ids = share_views(ids, result.metrics, lambda source: _noted(source, footnotes))
+        lines += [line for view in shares for line in _strengths(view, known)]
     for name in ids:
         metric = fitting(result.metrics[name])
         words, *more = wrap(title(name, metric).removeprefix(known), TITLE - 3) or [name]

@@ -24,7 +24,7 @@ def unit_of(days: float) -> tuple[str, float]:
 
 def three(value: float) -> str:
     """Write three figures at most, without zeros behind the point."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}" if value < 1e7 else f"{value:.2e}"
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}" if value < 1e7 else f"{value:.2e}"
 
 
 def fitting(metric: Metric) -> Metric:

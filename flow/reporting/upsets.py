@@ -13,6 +13,7 @@ from flow.reporting.result import PointResult
 from flow.reporting.times import duration, three, unit_of
 
 START = "upset_days_to_visible_"
+REGISTER_START = "register_days_to_visible_"
 REGISTERS = "upsets_"
 SOURCE = re.compile(r"^([\d.e+-]+) upsets per bit and day \((.*)\); \d+ of \d+ bits")
 MOST = 4
@@ -57,31 +58,33 @@ def _time(metric: Metric | None) -> tuple[str, str]:
     return duration(metric.value, unit), f"{three(metric.ci[0] / unit[1])} to {three(metric.ci[1] / unit[1])}"
 
 
-def _place(name: str, points: list[PointResult], task: str) -> tuple[str, str, str]:
+def _place(name: str, start: str, points: list[PointResult], task: str) -> tuple[str, str, str]:
     owner = next(point for point in points if name in point.metrics)
     metric = owner.metrics[name]
     clean = title(task, owner.metrics[task]) if task in owner.metrics else task
-    words = title(name, metric).partition(f" of {clean}, ")[2] or name.removeprefix(START).replace("_", " ")
+    words = title(name, metric).partition(f" of {clean}, ")[2] or name.removeprefix(start).replace("_", " ")
     found = SOURCE.match(metric.source)
     return words[:1].upper() + words[1:], found[1] if found else "–", found[2] if found else metric.source
 
 
-def times(results: list[PointResult], chosen: list[str]) -> Times | None:
+def times(results: list[PointResult], chosen: list[str], start: str = START) -> Times | None:
     """Make the table of expected times to a visible error; None if nothing was measured.
 
     Args:
         results: the points of the study.
         chosen: names of those that have a column where there are many.
+        start: how the ids of the times begin: of weights and biases, or of pipeline registers.
     """
-    measured = [r for r in results if r.ranked and any("_single_bit_map_" in name or name.startswith(START) for name in r.metrics)]
-    names = sorted({name for r in measured for name in r.metrics if name.startswith(START)})
+    looked = "_single_bit_map_" if start == START else "_register_flip_"
+    measured = [r for r in results if r.ranked and any(looked in name or name.startswith(start) for name in r.metrics)]
+    names = sorted({name for r in measured for name in r.metrics if name.startswith(start)})
     if not measured:
         return None
     task = task_score(measured) or ""
     shown = measured if len(measured) <= MOST else [r for r in measured if r.name in chosen] or measured[:MOST]
     order = {name: max(r.metrics[name].value for r in measured if name in r.metrics) for name in names}
     names.sort(key=lambda name: -order[name])
-    places = [Place(*_place(name, measured, task), [_time(r.metrics.get(name)) for r in shown]) for name in names]
+    places = [Place(*_place(name, start, measured, task), [_time(r.metrics.get(name)) for r in shown]) for name in names]
     everyone = [(r.name, [_time(r.metrics.get(name))[0] for name in names]) for r in measured] if len(measured) > len(shown) else []
     none = [r.name for r in measured if not any(name in r.metrics for name in names)]
     return Times([r.name for r in shown], places, everyone, none)

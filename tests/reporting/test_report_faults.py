@@ -25,6 +25,7 @@ from flow.reporting.page import plot_key
 from flow.reporting.report import write_report
 from flow.reporting.result import PointResult
 from flow.reporting.robustness import robustness
+from flow.reporting.strengths import share_views
 from flow.reporting.tables import WIDTH, terminal_table
 from flow.reporting.verdict import verdict
 
@@ -77,7 +78,8 @@ def test_ids_of_faults_are_taken_apart(name, parts):
     ("name", "group"),
     [
         ("emd_gauss_area", "robustness"), ("emd_hot_channels_critical", "robustness"), ("emd_single_bit_map_1_worst", "robustness"),
-        ("upset_days_to_visible_leo", "robustness"), ("register_flip_visible_percent", "robustness"), ("register_bits", "robustness"),
+        ("upset_days_to_visible_leo", "robustness"), ("register_flip_visible_percent", "robustness"),
+        ("register_days_to_visible_leo", "robustness"), ("register_bits", "robustness"),
         ("harden_tmr_5_lut", "protection"), ("gate_upsets_mismatches", "gate"), ("emd_trivial", "task"), ("topology_area", "landscape"),
     ],
 )  # fmt: skip
@@ -264,7 +266,7 @@ def test_holes_of_an_image_are_transparent_and_others_have_no_such_colour():
         (0.05, "72 minutes"),
         (0.5, "12 hours"),
         (1e-4, "8.64 seconds"),
-        (1e12, "2738 million years"),
+        (1e12, "2740 million years"),
     ],
 )
 def test_times_are_written_in_a_unit_that_fits(days, text):
@@ -272,7 +274,8 @@ def test_times_are_written_in_a_unit_that_fits(days, text):
 
 
 def test_the_table_of_times_says_rate_source_and_interval(six):
-    found = drawn(six).times
+    found, stages = drawn(six).times
+    assert [place.name for place in stages.places] == [place.name for place in found.places] and len(stages.none) == 0
     assert len(found.points) <= upsets.MOST and len(found.all) == 6
     assert [place.name for place in found.places] == [words[:1].upper() + words[1:] for words, _ in PLACES.values()]
     first = found.places[0]
@@ -348,7 +351,7 @@ def test_the_page_has_the_section_and_all_numbers_are_beside_it(page, six):
     assert document["faults"]["econ-w6-plain-s0"]["harden_tmr_share"] == [0.05, 0.1, 0.25, 0.5, 1.0]
     assert "harden_tmr_share" not in document["faults"]["econ-w4-plain-s0"]
     header = next(csv.reader((folder / "pareto.csv").open()))
-    assert {"upset_days_to_visible_iter_bioshield", "emd_gauss_snr_20", "emd_pgd_critical_low", "harden_tmr_5_lut"} <= set(header)
+    assert {"upset_days_to_visible_iter_bioshield", "emd_gauss_snr_20", "emd_pgd_critical_low", "harden_tmr_lut_5"} <= set(header)
 
 
 def test_no_text_of_faults_becomes_markup(six, tmp_path):
@@ -430,3 +433,17 @@ def test_labels_of_shares_do_not_cover_each_other(tmp_path, spent):
         boxes = [(x, y, x + 7 * len(text)) for x, y, text, _ in chart.labels]
         assert boxes and all(chart.left <= x and end <= chart.width and 0 < y <= chart.bottom for x, y, end in boxes)
         assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if abs(a[1] - b[1]) < 11 and a[0] < b[2] and b[0] < a[2]]
+
+
+def test_shares_of_protected_bits_are_in_one_row(six):
+    views, rest = share_views([*(n for n in six[2].metrics if n.startswith("harden_")), "harden_bare_visible"], six[2].metrics, str)
+    assert [(v.words, v.unit, v.id) for v in views] == [("LUT of n %", "LUT", "harden_tmr_lut_*")] and rest == ["harden_bare_visible"]
+    assert [level for level, _, _ in views[0].cells] == ["5", "10", "25", "50", "100"]
+    text = terminal_table(six[2])
+    assert next(row for row in text.splitlines() if row.startswith("  LUT of n % [LUT]")).endswith("mapped, yosys 0.70, part")
+
+
+def test_names_of_registers_are_not_cut_by_the_edge():
+    found = criticality.bars("t", [("model_stage1_inp, 3123 b", 1.0), ("x" * 60, 0.5)])
+    assert all(7 * len(bar.words) <= found.left for bar in found.bars) and found.bars[1].words.startswith("…x")
+    assert all(found.left + bar.length + 50 <= found.width for bar in found.bars)
