@@ -112,7 +112,9 @@ class Emitter:
     def __init__(self, program: Program, name: str, size: int, chip: int) -> None:
         self.program, self.name, self.size = program, name, size
         self.tables: list[NDArray[np.int64]] = []
+        self.known: dict[bytes, int] = {}
         self.length = self.products = 0
+        self.loop: tuple[Make, str] | None = None  # the element-wise operation before this one
         self.sizes = {"S": 1, "SD": 1, "T": 1, "TD": 1, "R": 0}  # the first place is the TRASH
         self.places = {space: np.full(len(program.kinds), -1) for space in "STR"}
         self.sections: dict[str, list[str]] = {"prepare": [], "point": [], "body": []}
@@ -160,9 +162,13 @@ class Emitter:
 
     def table(self, values: NDArray[np.int64]) -> str:
         """Put numbers into the table; returns where they begin, as C++."""
-        self.tables.append(values.reshape(-1).astype(np.int64))
-        self.length += values.size
-        return f"table + {self.length - values.size}"
+        flat = values.reshape(-1).astype(np.int64)
+        key = flat.tobytes()
+        if key not in self.known:  # loads from the same table can be joined
+            self.known[key] = self.length
+            self.tables.append(flat)
+            self.length += flat.size
+        return f"table + {self.known[key]}"
 
     def _new(self, space: str, ids: Ids, double: bool) -> Ids:
         full = space + "D" * double
@@ -293,7 +299,20 @@ class Emitter:
         steps = self._steps(op, section, "i")
         where = f"{places[0]} + i" if (np.diff(places) == 1).all() else f"({self.table(places)})[i]"
         body = f"V r = splat<V>(0); {' '.join(steps)} {space}[{where}] = r;"
+        last = self.loop
+        if last is not None and section == "body" and len(self.bodies) > self.parts + 1 and self._together(last[0], op, places):
+            self.bodies[-2].clear()
+            body = f"{{ {last[1]} }} {{ {body} }}"
+        self.loop = (op, body)
         lines.append(f"{{ typedef {vector} V; for (int i = 0; i < {len(places)}; i++) {{ {body} }} }}")
+
+    def _together(self, first: Make, second: Make, places: Ids) -> bool:
+        """Tell whether one loop can do both: the second needs of the first only the result of the same turn, and overwrites nothing."""
+        if self.both[len(self.bodies) - 2] is not first or len(first.out) != len(second.out) or first.double != second.double:
+            return False
+        made, mine = set(first.out.tolist()), [a for a in second.operands if not np.array_equal(a, first.out)]
+        read = np.concatenate([self.places["S"][a] for a in first.operands])
+        return not any(made & set(a.tolist()) for a in mine) and not np.isin(read, places).any()
 
     def _dots(self, op: Dots, section: str, vector: str, finish: str) -> list[str]:
         cut = blocks(op)

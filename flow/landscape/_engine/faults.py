@@ -1,9 +1,9 @@
 """Points that differ from the deployed one in few parameters on chip: what a fault leaves as it was is not computed again.
 
 The operations up to the last one that has parameters on chip are its *parts*. Their results for the deployed network are kept, for one
-group of samples at a time. A part whose data are as deployed, and some of whose weights are not, takes the sums of the deployed network
-and exchanges the products of these weights. On chip every partial sum is exact, so this gives the same bits as the sum of all products. A
-part whose data changed is computed as ever. If the results of all parts are as deployed, so is the loss.
+group of samples at a time. A part of which some weights changed, or some data of a dense layer, takes the sums of the deployed network and
+exchanges the products that are others. On chip every partial sum is exact, so this gives the same bits as the sum of all products. A part
+of which much changed is computed as ever. If the results of all parts are as deployed, so is the loss.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def dense_part(emitter: "Emitter", op: Dots, spaces: tuple[str, str], finish: st
     data = np.where(op.data == ZERO, -1, emitter.places[source[0]][op.data])
     out = np.where(op.out >= 0, emitter.places[target[0]][op.out], 0)
     places, results, table = (emitter.table(v).removeprefix("table + ") for v in (data, out, weights))
-    call = f"update({source}, acc, {target}, table + {places}, table + {results}, {rows}, {columns}, {terms}, c, n, {finish});"
+    call = f"update({source}, acc, {target}, table + {places}, table + {results}, {rows}, {columns}, {terms}, c, n, all, {finish});"
     return Dense((rows, columns, terms), places, table, source[0] == "T", "" if op.double else f"typedef vf V; {call}")
 
 
@@ -102,7 +102,7 @@ def part_texts(emitter: "Emitter") -> tuple[str, str]:
         numbers = [int(emitter.places["S"][op.out[first]] - first), len(op.out), int(op.double), _inputs(emitter, op.operands, maker)]
         if dense is not None and dense.update:
             update = f"update{i}"
-            functions.append(f"static void {update}(State s, vf *acc, const Change *c, int n) {{{UNPACK}{dense.update}\n}}")
+            functions.append(f"static void {update}(State s, vf *acc, const Change *c, int n, bool all) {{{UNPACK}{dense.update}\n}}")
         sums = (0, 0, 0, 0, 0, 0) if dense is None else (*dense.shape, dense.data, dense.weights, int(dense.static))
         rows.append(f"    {{part{i}, {update}, {', '.join(map(str, [*numbers, *sums, emitter.work[i]]))}}},")
     rest = "\n".join(line for body in emitter.bodies[emitter.parts :] for line in body)
@@ -130,7 +130,7 @@ struct Change { int m, k; float from, to; };
 
 // An operation that faults may change: `count` results from `at` on, which parts make its data, sums of R rows, M results, K terms.
 struct Part {
-    void (*run)(State); void (*update)(State, vf *, const Change *, int);
+    void (*run)(State); void (*update)(State, vf *, const Change *, int, bool);
     int at, count; bool twice; unsigned long long inputs; int R, M, K, data, weights; bool from_samples; long products;
 };
 
@@ -145,10 +145,12 @@ INLINE void exchange(const vf *data, vf *acc, const int *places, int R, int K, c
 
 template <class F>
 INLINE void update(const vf *data, vf *acc, vf *out, const int *places, const int *outs, int R, int M, int K, const Change *c, int n,
-                   F finish) {
+                   bool all, F finish) {
     for (int i = 0; i < n; i++) exchange(data, acc, places, R, K, c[i], false);
-    for (int i = 0; i < n; i++)
-        for (int r = 0; r < R; r++) out[outs[r * M + c[i].m]] = finish(acc[c[i].m * R + r]);
+    for (int i = 0; i < (all ? M : n); i++) {
+        const int m = all ? i : c[i].m;
+        for (int r = 0; r < R; r++) out[outs[r * M + m]] = finish(acc[m * R + r]);
+    }
     for (int i = n - 1; i >= 0; i--) exchange(data, acc, places, R, K, c[i], true);
 }
 
@@ -162,11 +164,24 @@ INLINE void accumulate(const vf *data, vf *acc, const int *places, const float *
         }
 }
 
-template <class V> INLINE bool differs(const V *a, const V *b, int count) {
-    decltype(V{} != V{}) found = {};
-    for (int i = 0; i < count; i++) found |= a[i] != b[i];
-    bool any = false;
-    for (int lane = 0; lane < LANES; lane++) any |= found[lane] != 0;
+// Exchanges the products of changed data in the sums of a dense layer.
+INLINE void refresh(const vf *now, const vf *before, const unsigned char *other, vf *acc, const int *places, const float *w, int M, int K) {
+    for (int k = 0; k < K; k++) {
+        const int place = places[k];
+        if (place < 0 || !other[place]) continue;
+        for (int m = 0; m < M; m++) acc[m] = (acc[m] - before[place] * w[m * K + k]) + now[place] * w[m * K + k];
+    }
+}
+
+template <class V> INLINE bool unequal(const V &a, const V &b) { return std::memcmp(&a, &b, sizeof(V)) != 0; }
+#if LANES == 16
+INLINE bool unequal(const vf &a, const vf &b) { return _mm512_cmpneq_epi32_mask((__m512i)a, (__m512i)b) != 0; }
+#endif
+
+// Marks which numbers are others than before, and tells whether any is.
+template <class V> INLINE bool differs(const V *a, const V *b, int count, unsigned char *other) {
+    unsigned char any = 0;
+    for (int i = 0; i < count; i++) any |= other[i] = unequal(a[i], b[i]);
     return any;
 }
 
@@ -228,8 +243,9 @@ static int campaign(const Network &net, const double *base, long count, const lo
         }
     }
     Memory s(sizeof(vf) * net.S), sd(sizeof(vd) * net.SD), t(sizeof(vf) * net.T), td(sizeof(vd) * net.TD), w(4 * net.W), wd(8 * net.WD);
-    Memory r(sizeof(vf) * net.R), a(sizeof(vf) * sums), c(sizeof(vf) * net.S), cd(sizeof(vd) * net.SD);
-    for (const Memory *m : {&s, &sd, &t, &td, &w, &wd, &r, &a, &c, &cd}) if (!m->start) return 1;
+    Memory r(sizeof(vf) * net.R), a(sizeof(vf) * sums), kept(sizeof(vf) * sums), c(sizeof(vf) * net.S), cd(sizeof(vd) * net.SD);
+    for (const Memory *m : {&s, &sd, &t, &td, &w, &wd, &r, &a, &kept, &c, &cd}) if (!m->start) return 1;
+    std::vector<unsigned char> other(net.S), other2(net.SD);  // which numbers are not those of the deployed network
     const State here = {(vf *)s.start, (vf *)t.start, (vf *)r.start,
                         (vd *)sd.start, (vd *)td.start, (float *)w.start, (double *)wd.start, table};
     vf *const clean = (vf *)c.start;
@@ -251,6 +267,8 @@ static int campaign(const Network &net, const double *base, long count, const lo
                 accumulate(part->from_samples ? here.T : here.S, acc, table + part->data, weight, part->R, part->M, part->K);
             acc += (long)part->R * part->M, weight += part->M * part->K;
         }
+        std::copy_n((vf *)a.start, sums, (vf *)kept.start);
+        std::fill(other.begin(), other.end(), 0), std::fill(other2.begin(), other2.end(), 0);
         unsigned long long dirty = 0;  // parts whose results are not those of the deployed network
         for (const int i : changes.order) {
             const auto patch = [&](bool faulty) {
@@ -261,31 +279,43 @@ static int campaign(const Network &net, const double *base, long count, const lo
             bool patched = false;
             long products = 0;
             acc = (vf *)a.start;
+            weight = weights.data();
             for (int p = 0; p < net.count; p++) {
                 const Part &part = net.parts[p];
                 const unsigned long long bit = 1ull << p;
                 const bool data = part.inputs & changed, own = changes.own[i] & bit;
                 const long from = changes.first[i * (net.count + 1l) + p], n = changes.first[i * (net.count + 1l) + p + 1] - from;
-                const bool swap = own && !data && part.update && 4 * n * part.R < part.products;
+                const bool few = part.update && 4 * n * part.R < part.products, swap = own && !data && few;
                 if (dirty & bit && !data && (swap || !own)) {
                     if (part.twice) std::copy_n(clean2 + part.at, part.count, here.SD + part.at);
                     else std::copy_n(clean + part.at, part.count, here.S + part.at);
+                    std::memset((part.twice ? other2 : other).data() + part.at, 0, part.count);
                     dirty &= ~bit;
                 }
-                if (swap) {
-                    part.update(here, acc, changes.all.data() + from, (int)n);
-                    products += 4 * n * part.R;
+                const long place = acc - (vf *)a.start;
+                long renewed = 0;
+                if (data && few && part.R == 1 && !part.from_samples)
+                    for (int k = 0; k < part.K; k++) {
+                        const int at = table[part.data + k];
+                        renewed += at >= 0 && other[at];
+                    }
+                if (swap || (renewed && 3 * renewed < part.K)) {
+                    if (renewed)
+                        refresh(here.S, clean, other.data(), acc, table + part.data, weight, part.M, part.K);
+                    part.update(here, acc, changes.all.data() + from, (int)n, renewed > 0);
+                    if (renewed) std::copy_n((vf *)kept.start + place, part.M, acc);
+                    products += 4 * n * part.R + 2 * renewed * part.M;
                 } else if (own || data) {
                     if (!patched) patch(patched = true);
                     part.run(here);
                     products += part.products;
                 }
-                acc += (long)part.R * part.M;
+                acc += (long)part.R * part.M, weight += part.M * part.K;
                 if (!own && !data) continue;
-                const bool other = part.twice ? differs(here.SD + part.at, clean2 + part.at, part.count)
-                                              : differs(here.S + part.at, clean + part.at, part.count);
-                dirty = other ? dirty | bit : dirty & ~bit;
-                if (other) changed |= bit;
+                const bool some = part.twice ? differs(here.SD + part.at, clean2 + part.at, part.count, other2.data() + part.at)
+                                             : differs(here.S + part.at, clean + part.at, part.count, other.data() + part.at);
+                dirty = some ? dirty | bit : dirty & ~bit;
+                if (some) changed |= bit;
             }
             if (patched) patch(false);
             double *const to = out + (i * samples + first) * net.targets;

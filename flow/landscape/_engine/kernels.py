@@ -190,10 +190,15 @@ static void point(State s, const double *values) {
 @POINT@
 }
 @FUNCTIONS@
-static void results(State s, int lanes, double *to) {
+static void results(State s, int lanes, double *out) {
     const int *const place = s.table + @RESULT@;
+    if (@TARGETS@ == 1) {
+        const vd all = to<vd>(s.@FROM@[place[0]]);
+        std::memcpy(out, &all, lanes * sizeof(double));
+        return;
+    }
     for (int lane = 0; lane < lanes; lane++)
-        for (int k = 0; k < @TARGETS@; k++) *to++ = s.@FROM@[place[k]][lane];
+        for (int k = 0; k < @TARGETS@; k++) *out++ = s.@FROM@[place[k]][lane];
 }
 }
 extern "C" int run_@NAME@(const double *points, long count, const float *x, const float *y, long samples, const int *table,
