@@ -17,7 +17,7 @@ of the task score, with a 95 % confidence interval. Its `source` says how many s
 
 **Levels.** A plug-in says in its first lines what a level is, and may have a constant `LEVELS`, from the weakest to the strongest. A point
 replaces them by ``robustness.levels.<plug-in>``; the noise of Baldi et al. has those of ``robustness.noise_percent``, flips those of
-``robustness.flips``. All levels share their draws, so they differ by the level alone.
+``robustness.flips``. All levels share their draws, so they differ by the level alone; sets of bits are drawn for each level.
 
 **Ids** are ``<score id>_<perturbation>_<level>[_<statistic>]``, for example ``emd_gauss_10``; the perturbation is the name of the module,
 or ``salt`` or ``flip``. A level is written with at most six digits; of a signal-to-noise ratio it is the number of decibels.

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flow.config import RobustnessConfig
@@ -143,16 +142,7 @@ def measure_distortion(
 def _degradations(subject: Subject, case: Case, levels: Levels, apply: Callable[[Subject, Case, float], Array]) -> Values:
     """Return the degradation of each sample at each level, (levels, samples)."""
     inputs = (np.asarray(apply(subject, case, level), dtype=np.float32) for level in levels)
-    return np.stack([subject.degradation(_scores(subject, x)) for x in inputs])
-
-
-def _scores(subject: Subject, x: Array) -> Values:
-    """Score perturbed inputs with the compiled engine, if there is one: it has the same outputs many times as fast."""
-    problem = subject.problem
-    if problem is None or problem.engine is None:
-        return subject.score_inputs(x)
-    outputs = problem.engine.outputs(problem.quantized(problem.point[None]), torch.from_numpy(np.ascontiguousarray(x)))
-    return subject.score_outputs(torch.from_numpy(outputs[0]))
+    return np.stack([subject.degradation(subject.score_inputs(x)) for x in inputs])
 
 
 def _figures(

@@ -154,7 +154,10 @@ class Subject:
         Returns:
             (N,). A sample whose on-chip output did not change has exactly its clean score.
         """
-        return self.score_outputs(_forward(self._twin, self.codes, torch.from_numpy(np.ascontiguousarray(x))))
+        inputs, engine = torch.from_numpy(np.ascontiguousarray(x)), None if self.problem is None else self.problem.engine
+        if engine is None:
+            return self.score_outputs(_forward(self._twin, self.codes, inputs))
+        return self.score_outputs(torch.from_numpy(engine.outputs(self._point[None], inputs)[0]))
 
     def degradation(self, scores: Values, index: Index | None = None) -> Values:
         """Return how much worse than clean the scores are: positive is worse, whichever way the score points."""

@@ -12,7 +12,6 @@ uniform sets without bias (importance sampling from a defensive mixture: Hesterb
 Cost: one scoring of `flip_samples` for each set, of those samples only whose on-chip output changes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,12 +21,11 @@ from flow.config import RobustnessConfig
 from flow.core.errors import ConfigError
 from flow.core.metric import Metric
 from flow.core.stage import Progress
-from flow.robustness._bits import BitSpace, Ints, bit_space
+from flow.robustness._bits import BitSpace, Ints
 from flow.robustness._campaign import Campaign, new_seed, trial_rng
 from flow.robustness._curve import curve
 from flow.robustness._intervals import Sampled, crossed_quantile, sample_until
-from flow.robustness._subject import Codes, Subject, Values
-from flow.twin import WeightFormat
+from flow.robustness._subject import Subject, Values
 
 TITLE = "random bit flips"
 UNIFORM = 1 / 3
@@ -108,17 +106,6 @@ def campaign(subject: Subject, flips: int, config: RobustnessConfig, seed: int, 
         return done * weights[:, None]
 
     return sample_until(rows, config.trials, config.relative_error), weights
-
-
-def count_bits(codes: Codes, formats: Mapping[str, WeightFormat]) -> int:
-    """Return the number of weight bits."""
-    return bit_space(codes, formats, ("weight",)).total
-
-
-def flip(codes: Codes, formats: Mapping[str, WeightFormat], bits: Ints) -> Codes:
-    """Return the codes with weight bits flipped, numbered as in a `BitSpace` of the weights."""
-    space = bit_space(codes, formats, ("weight",))
-    return {**codes, **space.codes(space.flipped(bits[None])[0])}
 
 
 def levels_of(config: RobustnessConfig, plugin: str) -> list[int]:

@@ -97,7 +97,6 @@ def test_perturbation(example):
     class Subject:
         x = np.ones((1000, 10), np.float32)
         clean = np.full(1000, 10.0)
-        problem = None
         score = type("Score", (), {"id": "sum", "title": "sum", "unit": "", "direction": "lower"})
 
         def score_inputs(self, x):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from flow.quant.repairs import channel_scales
-from flow.robustness.bit_flip import count_bits, flip
+from flow.robustness._bits import bit_space
 from flow.twin import describe, load_twin
 from tests.qonnx_models import Builder
 from tests.quant.repairs import networks as net
@@ -130,10 +130,11 @@ def test_codes_have_the_width_of_their_channel(channels):
 def test_a_flipped_bit_moves_a_weight_by_the_scale_of_its_channel(channels):
     codes = channels.codes(channels.params)
     name = weight_of(channels)
-    assert count_bits(codes, channels.weights) == codes[name].numel() * 4
+    space = bit_space(codes, channels.weights, ("weight",))
+    assert space.total == codes[name].numel() * 4
     for one, exponent in ((0, -5), (8, -3), (16, -4)):  # the first weight of each of three filters of 2 x 2 x 2
         for b in range(3):
-            flipped = flip(codes, channels.weights, np.array([4 * one + b]))
+            flipped = space.codes(space.flipped(np.array([[4 * one + b]]))[0])
             before, after = (channels.weights[name].steps(torch.zeros(1)) * c[name] for c in (codes, flipped))
             moved = (after - before).abs().ravel()
             assert moved[one] == 2.0 ** (exponent + b)
