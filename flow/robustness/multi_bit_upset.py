@@ -10,22 +10,19 @@ As there, two thirds of the clusters are drawn by the places of their bits, sinc
 Cost: one scoring of `flip_samples` for each cluster, of those samples only whose on-chip output changes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from flow.config import RobustnessConfig
-from flow.core.errors import ConfigError
 from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.robustness._bits import BitSpace, Ints
-from flow.robustness._campaign import Campaign, new_seed, trial_rng
-from flow.robustness._curve import curve
-from flow.robustness._intervals import Sampled, sample_until
+from flow.robustness._campaign import new_seed, trial_rng
+from flow.robustness._faults import UNIFORM, Sets, fault_curve, sample_faults, whole_levels
+from flow.robustness._intervals import Sampled
 from flow.robustness._subject import Subject, Values
-from flow.robustness.bit_flip import UNIFORM, Sets
 
 TITLE = "multi-bit upsets"
 NAME = "multi_bit_upset"
@@ -73,82 +70,6 @@ class Clusters:
         return np.asarray(1 / (UNIFORM + (1 - UNIFORM) * len(self.chances) * self.chances[bits[:, 0]]))
 
 
-def sample_faults(
-    subject: Subject,
-    config: RobustnessConfig,
-    name: str,
-    drawn: Clusters | Sets,
-    make: Callable[[Ints], Ints],
-    most: int,
-    progress: Progress,
-) -> Sampled:
-    """Make faults until the mean degradation is known well enough.
-
-    Args:
-        subject: what is perturbed.
-        config: samples scored with each, and how well is enough.
-        name: of the campaign.
-        drawn: bits by trial, and their weights.
-        make: bits (M, k) -> words (M, W).
-        most: faults.
-        progress: shows life.
-
-    Returns:
-        Degradations (T, n) times the weights of the faults.
-    """
-    samples, done, weights = min(config.flip_samples, len(subject.x)), None, np.zeros(0)
-    campaign = Campaign(subject, drawn.space, name, lambda trials: make(drawn.bits(trials)), samples, drawn.seed)
-
-    def rows(count: int) -> Values:
-        nonlocal done, weights
-        done = campaign.run(count, lambda share, text: progress(share * count / most, text), done)
-        weights = np.concatenate([weights, drawn.weights(drawn.bits(np.arange(len(weights), count, dtype=np.int64)))])
-        return done * weights[:, None]
-
-    return sample_until(rows, most, config.relative_error)
-
-
-def whole_levels(config: RobustnessConfig, name: str, default: tuple[int, ...], total: int) -> list[int]:
-    """Return the numbers of bits that a point asks for, rising; by default those that the network has.
-
-    Raises:
-        ConfigError: one is no whole number, or more than there are bits.
-    """
-    levels = config.levels.get(name, tuple(level for level in default if level <= total))
-    if any(level != int(level) or level < 1 for level in levels):
-        raise ConfigError(f"robustness.levels.{name} = {list(levels)}: numbers of bits are whole numbers from 1 on.")
-    if any(level > total for level in levels):
-        raise ConfigError(f"robustness.levels.{name} = {list(levels)}: this network has {total} bits only. Take fewer.")
-    return sorted({int(level) for level in levels})
-
-
-def fault_curve(
-    subject: Subject, config: RobustnessConfig, name: str, title: str, found: dict[int, Sampled], what: str, rng: np.random.Generator
-) -> dict[str, Metric]:
-    """Make the figures of sampled faults: of each number of bits, and of the curve over them (see `flow.robustness._curve`).
-
-    Args:
-        subject: what was perturbed.
-        config: its `tolerance`.
-        name: the part of the ids.
-        title: words for a table.
-        found: what each number of bits did, rising.
-        what: name of the faults, for the source.
-        rng: of the bootstrap.
-    """
-    levels, tables = list(found), [sampled.table for sampled in found.values()]
-    source = f"{'/'.join(str(len(table)) for table in tables)} {what}, weighted to be uniform; {tables[0].shape[1]} samples"
-    metrics = curve(subject, config, name, title, "bits", levels, tables, rng, source)
-    for bits, sampled in found.items():
-        low, high = sampled.interval
-        metrics[f"{subject.score.id}_{name}_{bits}"] = Metric(
-            sampled.mean, subject.score.unit, direction="lower", ci=(min(low, sampled.mean), max(high, sampled.mean)),
-            source=f"{len(sampled.table)} {what} ({sampled.why}), weighted to be uniform; {sampled.table.shape[1]} samples",
-            title=f"{subject.score.title} degradation, {title}, {bits} bit{'s' * (bits > 1)}",
-        )  # fmt: skip
-    return metrics
-
-
 def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator, progress: Progress) -> dict[str, Metric]:
     """Measure ``<score>_multi_bit_upset_<k>``, the mean degradation by an upset of k neighbours, and the ``_area`` of the curve over k.
 
@@ -161,7 +82,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
     levels = whole_levels(config, NAME, LEVELS, space.total)
     for i, size in enumerate(levels):
         clusters = Clusters(space, size, new_seed(rng))
-        found[size] = sample_faults(
+        found[size], _ = sample_faults(
             subject, config, f"{NAME}_{size}", clusters, space.flipped, config.trials,
             lambda share, text, i=i: progress((i + share) / len(levels), text),  # type: ignore[misc]
         )  # fmt: skip

@@ -4,8 +4,8 @@ The stuck-at model is that of manufacturing tests (Bushnell and Agrawal, Essenti
 stuck bits of weights and biases; all sets of k different bits are alike. A bit that had the value anyway does nothing: of the flips of
 `flow.robustness.bit_flip`, stuck-at-zero makes those of ones and stuck-at-one those of zeros, which do not harm alike in two's complement.
 
-Sets are drawn and weighted as there, but the bit that is drawn by its place is one that changes. The two values share the `trials` of a
-level. Cost: one scoring of `flip_samples` for each set, of those samples only whose on-chip output changes.
+Sets are drawn and weighted as `flow.robustness._faults` says, but the bit that is drawn by its place is one that changes. The two values
+share the `trials` of a level. Cost: one scoring of `flip_samples` for each set, of those samples only whose on-chip output changes.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,9 @@ from flow.config import RobustnessConfig
 from flow.core.metric import Metric
 from flow.core.stage import Progress
 from flow.robustness._campaign import new_seed
+from flow.robustness._faults import Sets, fault_curve, sample_faults, whole_levels
 from flow.robustness._intervals import Sampled
 from flow.robustness._subject import Subject, Values
-from flow.robustness.bit_flip import Sets
-from flow.robustness.multi_bit_upset import fault_curve, sample_faults, whole_levels
 
 TITLE = "stuck bits"
 NAME = "stuck_at"
@@ -61,7 +60,7 @@ def measure(subject: Subject, config: RobustnessConfig, rng: np.random.Generator
         found = dict[int, Sampled]()
         for i, bits in enumerate(levels):
             done = at * len(levels) + i
-            found[bits] = sample_faults(
+            found[bits], _ = sample_faults(
                 subject, config, f"{NAME}_{value}_{bits}", StuckSets(space, bits, new_seed(rng), at),
                 lambda chosen, at=at: space.stuck(chosen, at), max(2, config.trials // 2),  # type: ignore[misc]
                 lambda share, text, done=done: progress((done + share) / (2 * len(levels)), text),  # type: ignore[misc]

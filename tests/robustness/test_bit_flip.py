@@ -13,6 +13,7 @@ from flow.landscape._problem import build_problem
 from flow.model import Score
 from flow.robustness import bit_flip
 from flow.robustness._bits import BitSpace
+from flow.robustness._faults import Sets, sample_faults
 from flow.robustness._intervals import sample_until
 from flow.robustness._subject import build_subject
 from flow.twin import load_twin
@@ -51,7 +52,7 @@ def tiny():
 @pytest.mark.parametrize("flips", [1, 2, 3])
 def test_sets_are_drawn_as_often_as_their_weights_say(flips):
     """Every set is found, and its share of the draws times its weight is that of a uniform draw."""
-    sets = bit_flip.Sets(tiny(), flips, 5)
+    sets = Sets(tiny(), flips, 5)
     assert sets.chances == pytest.approx(np.array([1 / 12, 2 / 12, 1 / 12, 2 / 12, 1 / 14, 2 / 14, 4 / 14]))
     bits = sets.bits(np.arange(6000))
     weights = sets.weights(bits)
@@ -64,20 +65,25 @@ def test_sets_are_drawn_as_often_as_their_weights_say(flips):
 
 
 def test_a_set_depends_on_its_trial_alone():
-    sets = bit_flip.Sets(tiny(), 3, 5)
+    sets = Sets(tiny(), 3, 5)
     alone = np.concatenate([sets.bits(np.array([trial])) for trial in (4, 9)])
     assert np.array_equal(sets.bits(np.arange(12))[[4, 9]], alone)
-    assert not np.array_equal(bit_flip.Sets(tiny(), 3, 6).bits(np.arange(12)), sets.bits(np.arange(12)))
+    assert not np.array_equal(Sets(tiny(), 3, 6).bits(np.arange(12)), sets.bits(np.arange(12)))
 
 
 def test_all_bits_flip_at_once_and_one_more_is_refused(subject):
-    total = subject.space().total
+    space, total = subject.space(), subject.space().total
     assert total == (12 + 8) * 3 + 6 * 8, "biases are flipped as well"
-    found, weights = bit_flip.campaign(subject, total, RobustnessConfig(trials=5, flip_samples=10), 0, QUIET["progress"])
+
+    def flip(count):
+        config = RobustnessConfig(trials=5, flip_samples=10)
+        return sample_faults(subject, config, "all", Sets(space, count, 0), space.flipped, config.trials, QUIET["progress"])
+
+    found, weights = flip(total)
     assert weights == pytest.approx(np.ones(5))
     assert len(set(found.table.mean(axis=1).round(12))) == 1
     with pytest.raises(ConfigError, match=f"{total} bits only"):
-        bit_flip.campaign(subject, total + 1, RobustnessConfig(trials=5), 0, QUIET["progress"])
+        flip(total + 1)
 
 
 def test_figures_against_all_single_bits(subject):
@@ -129,7 +135,7 @@ def test_intervals_cover_the_exhaustive_truth(tmp_path, sizes, bits, score, most
     table, space, rng = exhaustive(subject), subject.space(), np.random.default_rng(7)
     covered, made = 0, []
     for repetition in range(200):
-        sets, columns = bit_flip.Sets(space, 1, repetition), rng.integers(0, 1000, 64)
+        sets, columns = Sets(space, 1, repetition), rng.integers(0, 1000, 64)
         drawn = sets.bits(np.arange(most))
         weighted = table[drawn[:, 0]][:, columns] * sets.weights(drawn)[:, None]
         found = sample_until(lambda count, all_=weighted: all_[:count], most, relative)

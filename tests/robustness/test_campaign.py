@@ -18,8 +18,8 @@ from flow.landscape._problem import build_problem
 from flow.model import Score
 from flow.robustness import _campaign
 from flow.robustness._campaign import Campaign
+from flow.robustness._faults import Sets
 from flow.robustness._subject import build_subject
-from flow.robustness.bit_flip import Sets
 from flow.twin import load_twin
 from tests.qonnx_models import write_mlp
 from tests.robustness.test_oracles import QUIET, mse
