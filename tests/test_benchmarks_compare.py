@@ -186,6 +186,9 @@ def test_every_contest_on_little_data(tmp_path, monkeypatch):
     entries = json.loads(path.read_text())
     for name in ("surface", "surface_in_place", "fault_campaign", "fault_campaign_in_place", "single_bit_map", "inference"):
         assert KEYS <= set(entries[name]) and entries[name]["ratio"] > 0
+    campaign = entries["fault_campaign"]
+    assert 0 < campaign["peak_share"] < 1 and 0 < campaign["ours_macs"] <= campaign["full_macs"]
+    assert 0 < entries["emd_ot_emd2"]["bound_share_10"] <= 1 + 1e-9 and entries["emd_ot_emd2"]["bound_share_1"] > 0.5
     if compare.installed("pyhessian"):
         assert {"hessian_trace", "hessian_top_eigenvalue"} <= set(entries)
     assert ("emd" in entries) == compare.installed("pyemd") and "emd_ot_emd2" in entries
@@ -226,3 +229,28 @@ def test_a_point_has_the_flips_of_its_mask_and_no_other(tmp_path):
                 rest -= len(words) * width
         expected = [code.double() * twin.weights[name].steps(code.double()) for name, code in flipped.items()]
         np.testing.assert_array_equal(point, torch.cat([e.reshape(-1) for e in expected]).numpy())
+
+
+def test_the_share_of_the_peak_is_what_ours_multiplied_in_its_time(monkeypatch):
+    from types import SimpleNamespace
+
+    from benchmarks import faults
+
+    monkeypatch.setattr(faults, "peak_rate", lambda: 1000.0)
+    net = SimpleNamespace(engine=faults.COMPILED, problem=SimpleNamespace(engine=SimpleNamespace(products=100)), x=np.zeros(4))
+    lines = ["a row", Entry("fault_campaign", {"ours_s": 2.0, "ratio": 9.0})]
+    row, entry, said = faults.with_share(iter(lines), net, np.zeros((5, 10)), [7, 500])
+    assert row == "a row" and entry.name == "fault_campaign"
+    assert entry.figures == {
+        "ours_s": 2.0, "ratio": 9.0, "ours_macs": 500, "full_macs": 2000, "peak_macs_per_s": 1000.0, "peak_share": 0.25,
+    }  # fmt: skip
+    assert "25% of the peak" in said
+    net.engine = "torch twin: no compiler"
+    assert list(faults.with_share(iter(lines), net, np.zeros((5, 10)), [])) == lines
+
+
+def test_the_peak_is_that_of_a_vector_unit():
+    """Above one multiplication a cycle of the slowest machine there is, below two vectors of 16 at 8 GHz."""
+    from benchmarks.faults import peak_rate
+
+    assert 1e9 < peak_rate() < 2 * 16 * 8e9

@@ -14,6 +14,8 @@ from flow.config import NetworkConfig
 from flow.core.errors import ToolFailed
 from flow.landscape import _engine
 from flow.landscape._engine import Unsupported, build_engine, try_engine
+from flow.landscape._engine.tiles import find_tiles
+from flow.landscape._engine.values import Dots
 from flow.landscape._problem import build_problem
 from flow.model import load_model
 from flow.quant.brevitas_layers import BrevitasLayers
@@ -319,6 +321,33 @@ def test_samples_of_the_build_are_no_part_of_the_code(case):
     np.testing.assert_allclose(
         replace(fast, x=x).sample_losses(points(plain)), replace(plain, x=x).sample_losses(points(plain)), rtol=2e-5, atol=2e-6
     )
+
+
+@pytest.mark.parametrize("channel_last", [False, True])
+def test_tiles_have_each_product_of_a_convolution_once(channel_last):
+    """Sums over the uses of a tile against the convolution itself, edges and a hole included."""
+    rng, channels, side = np.random.default_rng(0), 3, 6
+    image, kernel = rng.normal(size=(channels, side, side)), rng.normal(size=(channels, 3, 3))
+    ids = np.pad(2 + np.arange(image.size).reshape(image.shape), ((0, 0), (1, 1), (1, 1)))  # 0 is no number, 1 is the number one
+    rows = [ids[:, i : i + 3, j : j + 3].reshape(-1) for i in range(side) for j in range(side)]
+    data = np.column_stack([rows, np.ones(len(rows), np.int64)])
+    out = np.where(np.arange(len(rows)) == 20, -1, np.arange(len(rows)))
+    place = np.concatenate([[0, 1], 2 + np.arange(image.size).reshape(side, side, channels).transpose(2, 0, 1).reshape(-1)])
+    place = place if channel_last else np.arange(2 + image.size)
+    memory = np.zeros(2 + image.size)
+    memory[place] = np.concatenate([[0, 1], image.reshape(-1)])
+    weights = np.append(kernel, 0.5)
+    groups, bias, tiles = find_tiles(Dots(out, False, (), data, 100 + np.arange(28)[None]), place)
+    assert bias == 27 and groups.shape == (3, 9) and len(tiles) == 3
+    expected = functional.conv2d(torch.from_numpy(image)[None], torch.from_numpy(kernel)[None], padding=1).numpy().reshape(-1) + 0.5
+    found = np.zeros(len(rows))
+    for tile in tiles:
+        for terms, shift in zip(groups, tile.shifts, strict=True):
+            for at, pairs in tile.uses:
+                for row, term in pairs:
+                    found[tile.rows[row]] += memory[at + shift] * weights[terms[term]]
+        found[tile.rows] += weights[bias]
+    np.testing.assert_allclose(np.delete(found, 20), np.delete(expected, 20), rtol=1e-12)
 
 
 def test_nan_stays_nan(folder):

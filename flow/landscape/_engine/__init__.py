@@ -5,6 +5,9 @@ The operations that are left become sums of products, maxima and element-wise fo
 vector of samples (16 of them with AVX-512). What depends on the samples alone is computed once for all points, and what no result needs is
 left out. Words on chip are integers times powers of two, so their sums are exact in any order, and equal those of the twin bit by bit; the
 float head and the loss agree to rounding. `build_engine` makes sure of both on some samples.
+
+Points that are the deployed network but for a few words on chip, as those of a campaign of faults, take only the work that the faults make
+necessary, with the same results bit by bit; see `flow.landscape._engine.faults`. Many of them should be given in one call.
 """
 
 import ctypes

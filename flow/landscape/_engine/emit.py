@@ -1,6 +1,5 @@
 """Write a program as C++, with tables of where its numbers lie."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,17 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.landscape._engine.blocks import Block, blocks, is_bias
 from flow.landscape._engine.faults import ENTRY as FAULTS
 from flow.landscape._engine.faults import Dense, count_parts, dense_part, part_texts
 from flow.landscape._engine.kernels import ENTRY
 from flow.landscape._engine.operators import literal
 from flow.landscape._engine.program import POINT, SAMPLE, Program
 from flow.landscape._engine.tiles import Tile, find_tiles, tile_text
-from flow.landscape._engine.values import CONST, INPUT, ONE, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
+from flow.landscape._engine.values import CONST, INPUT, PARAM, TARGET, ZERO, Dots, Ids, Make, Peaks
 
 NUMBER = re.compile(r"0x[0-9a-f.]+p[+-]\d+|\b\d+\b|NAN|INFINITY")
-REGISTERS = 24  # accumulators of a block; 32 registers less those for data and weights
-WIDEST = 16  # results that share their data
 WEIGHTS = 2**18  # bytes of the weights of points that are taken together, so that a group of samples stays in the cache
 MOST_KINDS = 12  # functions for one operation
 TRASH = 0  # a place that is written but never read
@@ -41,69 +39,6 @@ class Code:
     constants: NDArray[np.float64]
     products: int
     faults: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """Sums of products that are computed together: `out` (R, M) = sum over terms of `data` (J, R) and `weights` (J, M)."""
-
-    out: Ids
-    data: Ids
-    weights: Ids
-
-
-def _chunks(count: int, most: int) -> Iterator[slice]:
-    """Cut `count` things into pieces of nearly equal size, `most` at most."""
-    ends = np.linspace(0, count, -(-count // most) + 1).round().astype(int).tolist()
-    for start, end in itertools.pairwise(ends):
-        yield slice(start, end)
-
-
-def _groups(keys: Sequence[bytes]) -> list[list[int]]:
-    found: dict[bytes, list[int]] = {}
-    for i, key in enumerate(keys):
-        found.setdefault(key, []).append(i)
-    return list(found.values())
-
-
-def _dense(op: Dots, out: Ids) -> Iterator[Block]:
-    """Cut products with parameters: rows that lack the same data, such as the edge of an image, have their weights in common."""
-    present = op.data != ZERO
-    for rows in _groups([a.tobytes() + b.tobytes() for a, b in zip(present, out >= 0, strict=True)]):
-        terms, columns = np.flatnonzero(present[rows[0]]), np.flatnonzero(out[rows[0]] >= 0)
-        if not columns.size:
-            continue
-        for part in _chunks(len(columns), WIDEST):
-            some = columns[part]
-            for piece in _chunks(len(rows), max(1, REGISTERS // len(some))):
-                few = np.array(rows[piece])
-                yield Block(out[np.ix_(few, some)], op.data[np.ix_(few, terms)].T, op.weights[np.ix_(some, terms)].T)
-
-
-def _sparse(op: Dots, out: Ids) -> Iterator[Block]:
-    """Cut products with weights that are zero in places: results with the same weights, in any order, are computed together."""
-    rows, columns = np.nonzero(out >= 0)
-    terms = []
-    for r, m in zip(rows.tolist(), columns.tolist(), strict=True):
-        live = np.flatnonzero((op.weights[m] != ZERO) & (op.data[r] != ZERO))
-        terms.append(live[np.argsort(op.weights[m, live], kind="stable")])
-    for group in _groups([op.weights[m, k].tobytes() for m, k in zip(columns.tolist(), terms, strict=True)]):
-        for piece in _chunks(len(group), WIDEST):
-            some = group[piece]
-            data = np.stack([op.data[rows[i], terms[i]] for i in some], axis=1)
-            yield Block(out[rows[some], columns[some]][:, None], data, op.weights[columns[some[0]], terms[some[0]]][:, None])
-
-
-def blocks(op: Dots) -> list[Block]:
-    """Cut sums of products into blocks whose accumulators fit the registers."""
-    out = op.out.reshape(len(op.data), len(op.weights))
-    return list(_sparse(op, out) if (op.weights == ZERO).any() else _dense(op, out))
-
-
-def _bias(block: Block) -> NDArray[np.bool_]:
-    """Tell which terms of a block are products with 1, (J,)."""
-    one: NDArray[np.bool_] = (block.data == ONE).all(axis=1)
-    return one
 
 
 class Emitter:
@@ -354,7 +289,7 @@ class Emitter:
         rows, data = np.array([self.row(w, double) for w in block.weights], np.int64).reshape(-1, 1), place[block.data]
         if not kind.startswith("series"):
             return np.concatenate([[len(rows)], np.hstack([rows, data]).reshape(-1)])
-        bias = _bias(block)
+        bias = is_bias(block)
         first = rows[bias][0] if bias.any() else [self.row(np.full(block.weights.shape[1], ZERO), double)]
         return np.concatenate([[len(rows) - bias.sum()], first, np.hstack([rows, data[:, :1]])[~bias].reshape(-1)])
 
@@ -362,9 +297,9 @@ class Emitter:
         """Return the function that computes each block: one with distances as constants if only few are needed and loads decide."""
         plain, fixed = [], []
         for block in cut:
-            (r, m), at = block.out.shape, place[block.data[~_bias(block)]]
+            (r, m), at = block.out.shape, place[block.data[~is_bias(block)]]
             plain.append(f"dots<{r}, {m}, {1 if r * m >= 6 else 9 // (r * m)}>")
-            regular = r > 1 and r * m >= 4 and len(at) and _bias(block).sum() < 2 and (at - at[:, :1] == at[0] - at[0, 0]).all()
+            regular = r > 1 and r * m >= 4 and len(at) and is_bias(block).sum() < 2 and (at - at[:, :1] == at[0] - at[0, 0]).all()
             fixed.append(f"series<{m}, {', '.join(map(str, at[0] - at[0, 0]))}>" if regular else plain[-1])
         return fixed if len(set(fixed)) <= MOST_KINDS else plain
 
