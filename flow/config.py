@@ -398,7 +398,7 @@ class ScreenConfig(Section):
     Attributes:
         budget: epochs of the short training as a share of the full one.
         metrics: ids of the landscape scores that predict; empty: all of them.
-        targets: ids of the degradations that are predicted; empty: the middle level of each perturbation.
+        targets: ids of the degradations that are predicted; empty: the middle level of each perturbation that stands for all.
     """
 
     budget: Annotated[float, Field(gt=0, le=1)] = 0.1

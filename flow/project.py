@@ -9,6 +9,7 @@ from flow.core.state import State
 from flow.core.store import Store
 from flow.reporting import catalog
 from flow.reporting.numbers import with_unit
+from flow.reporting.perturbation import main_levels
 from flow.reporting.result import PointResult
 from flow.rtl import templates
 from flow.rtl.ports import Manifest
@@ -147,8 +148,7 @@ def _figures(result: PointResult) -> str:
     metrics = result.metrics
     task = catalog.task_score([result])
     named = [task, *(k for k in metrics if task and k == f"{task}_trivial")] if task else []
-    for ids in catalog.levels([result]).values():
-        named.append(ids[len(ids) // 2])
+    named += main_levels([result])
     hardware = [] if result.inexact else catalog.ids_of("hardware", metrics, task)
     rows = [
         f"| {catalog.title(k, metrics[k])} | {with_unit(metrics[k])} | {metrics[k].kind} | {metrics[k].source or '-'} |"
