@@ -7,13 +7,14 @@ import numpy as np
 
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.stream.kernel import Kernel, build
+from flow.stream.plan import chained
 
 HEAD = "`timescale 1 ns / 1 ps\n"
 
 
 def accumulator(graph: Graph) -> FixedType:
     """Return the narrowest type that holds every partial sum of the first layer behind the window."""
-    window, dense = graph.layers[:2]
+    window, _, dense = graph.layers[:3]
     kernel, kept = dense.weights["weight"]
     bias, bias_type = dense.weights.get("bias", (np.zeros(kernel.shape[-1]), FixedType(True, 1, 1)))
     peak = float((np.abs(kernel).sum(axis=0) * 2.0 ** (window.type.integer - window.type.signed) + np.abs(bias)).max())
@@ -24,16 +25,11 @@ def accumulator(graph: Graph) -> FixedType:
 
 def tail(graph: Graph) -> Graph:
     """Return what comes behind the sums: the accumulator's type, that of the layer, then the layers behind it."""
-    dense, rest = graph.layers[1], graph.layers[2:]
+    dense, rest = graph.layers[2], graph.layers[3:]
     count, total = dense.shape[0], accumulator(graph)
     cast = {"activation": "linear"}
     kept = [] if dense.accumulator is None else [Layer(f"{dense.name}_wrapped", "Activation", (), (count,), dense.accumulator, cast)]
-    # A linear activation right behind the input would be taken for what the host has done already.
-    whole = Layer(f"{dense.name}_sums", "Reshape", (), (count,), total)
-    layers = [whole, *kept, Layer(f"{dense.name}_typed", "Activation", (), (count,), dense.type, cast), *rest]
-    names = ["sums", *(layer.name for layer in layers)]
-    body = [replace(layer, inputs=(b,)) for layer, b in zip(layers, names, strict=False)]
-    return Graph((Layer("sums", "Input", (), (count,), total), *body))
+    return chained(count, total, [*kept, Layer(f"{dense.name}_typed", "Activation", (), (count,), dense.type, cast), *rest])
 
 
 def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -> Kernel:
@@ -46,7 +42,7 @@ def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -
         part: FPGA part.
         clock_ns: clock period.
     """
-    window, dense = graph.layers[:2]
+    window, _, dense = graph.layers[:3]
     kernel, kept = dense.weights["weight"]
     bias, _ = dense.weights.get("bias", (np.zeros(kernel.shape[-1]), None))
     n, count = kernel.shape

@@ -64,6 +64,17 @@ def _refuse(layer: Layer, why: str) -> InvalidInput:
     return InvalidInput(f"layer '{layer.name}' ({layer.kind}): {why}")
 
 
+def chained(words: int, kept: FixedType, layers: list[Layer]) -> Graph:
+    """Return layers on one window of `words` words as a graph of their own.
+
+    The first layer does nothing: a linear activation right behind the input would be taken for what the host has done already.
+    """
+    same = Layer(f"{layers[0].name}_window", "Reshape", (), (words,), kept)
+    names = ["window", same.name, *(layer.name for layer in layers)]
+    body = [replace(layer, inputs=(before,)) for layer, before in zip([same, *layers], names, strict=False)]
+    return Graph((Layer("window", "Input", (), (words,), kept), *body))
+
+
 class Planner:
     """Goes through a graph once."""
 
@@ -128,10 +139,8 @@ class Planner:
         if make is None:
             raise _refuse(layer, "this kind cannot be streamed.")
         kind, heads, settings = make(layer, link)
-        window = Layer("window", "Input", (), heads[0].shape if kind == "?" else (settings["size"],), link.type)
-        names = ["window", *(one.name for one in [*heads, *tail])]
-        body = [replace(one, inputs=(b,)) for one, b in zip([*heads, *tail], names, strict=False)]
-        self._put(Element(layer.name, kind, (before[0],), link, output, Graph((window, *body)), settings), last.name)
+        graph = chained(settings["size"], link.type, [*heads, *tail])
+        self._put(Element(layer.name, kind, (before[0],), link, output, graph, settings), last.name)
 
     def _conv(self, layer: Layer, link: Link) -> tuple[Kind, list[Layer], dict[str, Any]]:
         kernel, kept = layer.weights["weight"]
@@ -155,7 +164,7 @@ class Planner:
         height, width = a.get("pool_height", 1), a["pool_width"]
         if any(a.get(f"pad_{side}", 0) for side in ("top", "bottom", "left", "right")):
             raise _refuse(layer, "padding must be a layer of its own.")
-        cut = Layer(f"{layer.name}_window", "Reshape", (), (height, width, link.words), link.type)
+        cut = Layer(f"{layer.name}_rows", "Reshape", (), (height, width, link.words), link.type)
         pool = replace(layer, kind="Pooling2D", shape=(1, 1, link.words), attributes={**a, "stride_height": 1, "stride_width": 1, "pool_height": height})
         flat = Layer(f"{layer.name}_pixel", "Reshape", (), (link.words,), layer.type)
         settings = {"height": height, "width": width, "down": a.get("stride_height", 1), "right": a["stride_width"],
@@ -187,9 +196,7 @@ class Planner:
         words = output.words
         one = np.concatenate([np.eye(words), np.eye(words)])
         dense = replace(layer, kind="Dense", shape=(words,), weights={"weight": (one, FixedType(True, 2, 2))}, attributes={}, accumulator=None)
-        names = ["window", layer.name, *(t.name for t in tail)]
-        body = [replace(o, inputs=(b,)) for o, b in zip([dense, *tail], names, strict=False)]
-        graph = Graph((Layer("window", "Input", (), (2 * words,), both), *body))
+        graph = chained(2 * words, both, [dense, *tail])
         self._put(Element(layer.name, "join", tuple(before), self.links[before[0]], output, graph, {"types": types, "both": both}), last)
 
     def _forked(self) -> tuple[Element, ...]:
