@@ -2,13 +2,13 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alkaid.codegen import RTLModel
 
-from flow.rtl.graph import FixedType, Graph, Layer
+from flow.rtl.graph import Array, FixedType, Graph
 from flow.rtl.lower import lower
 from flow.rtl.verilog import _pipeline
 
@@ -34,18 +34,7 @@ class Kernel:
     inputs: tuple[int, FixedType]
     outputs: tuple[int, FixedType]
     files: Mapping[str, str] = field(repr=False)
-
-
-def chain(source: tuple[int, FixedType], layers: list[Layer]) -> Graph:
-    """Return layers on one window as a graph of their own."""
-    words, kept = source
-    names = ["window", *(layer.name for layer in layers)]
-    first = Layer("window", "Input", (), (words,), kept)
-    rest = [
-        Layer(layer.name, layer.kind, (before,), layer.shape, layer.type, layer.attributes, layer.weights, layer.accumulator)
-        for before, layer in zip(names, layers, strict=False)
-    ]
-    return Graph((first, *rest))
+    predict: Callable[[Array], Array] = field(repr=False)
 
 
 def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: float | None = None) -> Kernel:
@@ -70,11 +59,7 @@ def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: 
     for n in out.shape:
         size *= n
     files[f"{name}.v"] = _pipe(name, stages, model.fsm, inputs, words, (size, out.type))
-    return Kernel(name, graph, len(stages), inputs, (size, out.type), files)
-
-
-def _width(logic_port: object) -> int:
-    return 0
+    return Kernel(name, graph, len(stages), inputs, (size, out.type), files, lowered.predict)
 
 
 def _pipe(name: str, stages: list[str], fsm: object, inputs: tuple[int, FixedType], words: list[tuple[int, ...]], outputs: tuple[int, FixedType]) -> str:

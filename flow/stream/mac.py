@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flow.rtl.graph import FixedType, Graph, Layer
+from flow.rtl.graph import Array, FixedType, Graph, Layer
 from flow.stream.kernel import Kernel, build
 from flow.stream.plan import chained
 
@@ -55,7 +55,11 @@ def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -
     post = build(f"{name}_post", tail(graph), part, clock_ns)
     text, extra = _module(name, codes.reshape(reuse, lanes, count), start, window.type, kept, total, shift, post, n)
     files = {**post.files, f"{name}.v": text}
-    return Kernel(name, graph, extra + post.latency, (n, window.type), post.outputs, files)
+
+    def predict(x: Array) -> Array:
+        return post.predict(x @ kernel + np.ravel(bias))  # sums of integers below 2^53 are exact
+
+    return Kernel(name, graph, extra + post.latency, (n, window.type), post.outputs, files, predict)
 
 
 def _hex(values: np.ndarray, width: int) -> int:
@@ -63,6 +67,56 @@ def _hex(values: np.ndarray, width: int) -> int:
     for i, v in enumerate(values.reshape(-1).tolist()):
         result |= (v & ((1 << width) - 1)) << (i * width)
     return result
+
+
+def marks(reuse: int, steps: int, behind: int) -> str:
+    """Write what travels beside the data: which step runs, when a window is done, and the mark of a frame's first window.
+
+    Args:
+        reuse: steps of a window.
+        steps: registers from a step to its sums.
+        behind: registers behind the sums.
+    """
+    ib = max(1, (reuse - 1).bit_length())
+    return f"""
+  reg busy; reg [{ib - 1}:0] count; reg kept;
+  wire run = v | busy;
+  wire [{ib - 1}:0] at = v ? {ib}'d0 : count;
+  wire last = at == {ib}'d{reuse - 1};
+  assign hold = run & ~last;
+  always @(posedge clk)
+    if (rst) busy <= 1'b0;
+    else if (ce & run) busy <= ~last;
+  always @(posedge clk) if (ce & run) begin
+    count <= at + {ib}'d1;
+    if (v) kept <= s;
+  end
+  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends, marked;
+  always @(posedge clk)
+    if (rst) begin go <= 0; ends <= 0; end
+    else if (ce) begin
+      go <= {{go[{steps - 2}:0], run}};
+      ends <= {{ends[{steps - 1}:0], run & last}};
+    end
+  always @(posedge clk) if (ce) begin
+    fresh <= {{fresh[{steps - 2}:0], v}};
+    marked <= {{marked[{steps - 1}:0], v ? s : kept}};
+  end
+  reg [{behind - 1}:0] ov, os;
+  always @(posedge clk)
+    if (rst) ov <= 0;
+    else if (ce) ov <= {{ov, ends[{steps}]}};
+  always @(posedge clk) if (ce) os <= {{os, marked[{steps}]}};
+  assign out_v = ov[{behind - 1}], out_s = os[{behind - 1}];
+"""
+
+
+def steps_of(lanes: int) -> int:
+    """Return the registers from a step to its sums: operands, products, and one for each addition of four."""
+    steps = 2
+    while lanes > 1:
+        lanes, steps = -(-lanes // 4), steps + 1
+    return steps
 
 
 def _module(name, codes, start, x_type, w_type, total, shift, post, n):  # noqa
@@ -77,19 +131,7 @@ def _module(name, codes, start, x_type, w_type, total, shift, post, n):  # noqa
   input clk, input rst, input ce, input v, input s, input [{n * xb - 1}:0] x,
   output hold, output out_v, output out_s, output [{post.outputs[0] * post.outputs[1].width - 1}:0] y
 );
-  reg busy; reg [{ib - 1}:0] count; reg kept;
-  wire run = v | busy;
-  wire [{ib - 1}:0] at = v ? {ib}'d0 : count;
-  wire last = at == {ib}'d{reuse - 1};
-  assign hold = run & ~last;
-  always @(posedge clk)
-    if (rst) busy <= 1'b0;
-    else if (ce & run) busy <= ~last;
-  always @(posedge clk) if (ce & run) begin
-    count <= at + {ib}'d1;
-    if (v) kept <= s;
-  end
-  wire [{padded - 1}:0] all = {fill};
+{marks(reuse, steps_of(lanes), post.latency)}  wire [{padded - 1}:0] all = {fill};
   reg [{lanes * count * wb - 1}:0] rom;
   always @*
     case (at)
@@ -125,26 +167,8 @@ def _module(name, codes, start, x_type, w_type, total, shift, post, n):  # noqa
         term = f"($signed({terms[o][0]}) <<< {shift})" if shift else terms[o][0]
         lines.append(f"  reg signed [{ab - 1}:0] a{o};\n  wire signed [{ab - 1}:0] n{o} = {term};\n  always @(posedge clk) if (ce & go[{steps - 1}]) a{o} <= n{o} + (fresh[{steps - 1}] ? {first} : a{o});")
     sums = ", ".join(f"a{o}" for o in reversed(range(count)))
-    lines.append(f"""
-  // marks beside the data: a step runs, it is the first or the last one of its window
-  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends, marks;
-  always @(posedge clk)
-    if (rst) begin go <= 0; ends <= 0; end
-    else if (ce) begin
-      go <= {{go[{steps - 2}:0], run}};
-      ends <= {{ends[{steps - 1}:0], run & last}};
-    end
-  always @(posedge clk) if (ce) begin
-    fresh <= {{fresh[{steps - 2}:0], v}};
-    marks <= {{marks[{steps - 1}:0], v ? s : kept}};
-  end
-  reg [{post.latency - 1}:0] ov, os;
-  always @(posedge clk)
-    if (rst) ov <= 0;
-    else if (ce) ov <= {{ov, ends[{steps}]}};
-  always @(posedge clk) if (ce) os <= {{os, marks[{steps}]}};
-  assign out_v = ov[{post.latency - 1}], out_s = os[{post.latency - 1}];
-  {post.name} post (.clk(clk), .ce(ce), .x({{{sums}}}), .y(y));
+    lines.append(f"""  {post.name} post (.clk(clk), .ce(ce), .x({{{sums}}}), .y(y));
 endmodule
 """)
+    assert steps == steps_of(lanes)
     return "\n".join(lines), steps + 1

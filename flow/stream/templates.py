@@ -50,8 +50,9 @@ def pipe(name: str, x: str) -> str:
 """
 
 
-def unrolled(name: str, latency: int, size: int, out: int) -> str:
+def unrolled(name: str, latency: int, size: int, out: int, kernel: bool = True) -> str:
     """Write the marks beside a kernel that takes a window each cycle."""
+    inside = f"k_{name} kernel (.clk(clk), .ce(ce), .x(x), .y(y));" if kernel else "assign y = 0;"
     return f"""{HEAD}module a_{name} (
   input clk, input rst, input ce, input v, input s, input [{size - 1}:0] x,
   output hold, output out_v, output out_s, output [{out - 1}:0] y
@@ -62,7 +63,19 @@ def unrolled(name: str, latency: int, size: int, out: int) -> str:
     if (rst) ov <= {latency}'d0;
     else if (ce) ov <= {{ov, v}};
   always @(posedge clk) if (ce) os <= {{os, s}};
-  k_{name} kernel (.clk(clk), .ce(ce), .x(x), .y(y));
+  {inside}
+endmodule
+"""
+
+
+def reused(name: str, marks: str, size: int, out: int) -> str:
+    """Write the marks of multipliers that are used again, without them."""
+    return f"""{HEAD}module a_{name} (
+  input clk, input rst, input ce, input v, input s, input [{size - 1}:0] x,
+  output hold, output out_v, output out_s, output [{out - 1}:0] y
+);
+{marks}
+  assign y = 0;
 endmodule
 """
 
@@ -201,11 +214,11 @@ endmodule
 
 
 def fifo(name: str, bits: int, depth: int) -> str:
-    """Pixels that wait, in shift registers."""
+    """Pixels that wait, in shift registers. `most` is the largest number that ever did; simulators read it, synthesis leaves it out."""
     ab = _bits(depth + 1)
+    shifts = f"for (i = 1; i < {depth}; i = i + 1) memory[i] <= memory[i - 1];" if depth > 1 else ""
     return f"""{HEAD}module {name} (
-{ports(bits, bits)},
-  output reg [{ab - 1}:0] most
+{ports(bits, bits)}
 );
   reg [{bits}:0] memory [0:{depth - 1}];
   reg [{ab - 1}:0] count;
@@ -216,14 +229,20 @@ def fifo(name: str, bits: int, depth: int) -> str:
   integer i;
   always @(posedge clk) if (push) begin
     memory[0] <= {{in_sof, in_data}};
-    for (i = 1; i < {depth}; i = i + 1) memory[i] <= memory[i - 1];
+    {shifts}
   end
   always @(posedge clk)
-    if (rst) begin count <= 0; most <= 0; end
-    else begin
-      count <= count + push - pop;
-      if (count > most) most <= count;
+    if (rst) count <= 0;
+    else count <= count + push - pop;
+`ifdef SIMULATION
+  reg [{ab - 1}:0] most;
+  always @(posedge clk)
+    if (rst) most <= 0;
+    else if (count > most) begin
+      most <= count;
+      $display("queue {name} %0d", count);
     end
+`endif
 endmodule
 """
 
