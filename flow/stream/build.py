@@ -107,6 +107,10 @@ def _structure(elements: tuple[Element, ...], fifos: Mapping[str, int]) -> dict[
     for e in elements:
         files[f"{e.name}.v"] = make[e.kind](e)
     files[f"{TOP}.v"] = _top(elements, fifos, files)
+    source, output = elements[0].source, elements[-1].output
+    files[f"{TOP}_axis.v"] = templates.guard(
+        source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP
+    )  # fmt: skip
     return files
 
 
@@ -118,10 +122,10 @@ def queue_name(place: str) -> str:
 def _pins(name: str) -> dict[str, str]:
     """Return the wires of a stream: of the network's input (empty), or of an element, or of one way of a fork."""
     if not name:
-        return {key: f"in_{key}" for key in ("valid", "ready", "sof", "data")}
+        return {key: f"in_{key}" for key in ("valid", "ready", "data")}
     base, _, way = name.partition(".")
     index = f"[{way}]" if way else ""
-    return {"valid": f"{base}_valid{index}", "ready": f"{base}_ready{index}", "sof": f"{base}_sof", "data": f"{base}_data"}
+    return {"valid": f"{base}_valid{index}", "ready": f"{base}_ready{index}", "data": f"{base}_data"}
 
 
 def _top(elements: tuple[Element, ...], fifos: Mapping[str, int], files: dict[str, str]) -> str:
@@ -129,7 +133,7 @@ def _top(elements: tuple[Element, ...], fifos: Mapping[str, int], files: dict[st
     lines = [f"{templates.HEAD}module {TOP} (\n{templates.ports(first.source.width, last.output.width)}\n);"]
     for e in elements:
         ways = e.settings["ways"] if e.kind == "fork" else 1
-        lines.append(f"  wire [{ways - 1}:0] {e.name}_valid, {e.name}_ready; wire {e.name}_sof; wire [{e.output.width - 1}:0] {e.name}_data;")
+        lines.append(f"  wire [{ways - 1}:0] {e.name}_valid, {e.name}_ready; wire [{e.output.width - 1}:0] {e.name}_data;")
     for e in elements:
         pins = [".clk(clk)", ".rst(rst)"]
         join = e.kind == "join"
@@ -138,14 +142,14 @@ def _top(elements: tuple[Element, ...], fifos: Mapping[str, int], files: dict[st
             if fifos.get(place):
                 bits = e.settings["types"]["ab".index(side)].width * e.output.words if join else e.source.width
                 queue = queue_name(place)
-                files[f"{queue}.v"] = templates.fifo(queue, bits, fifos[place])
-                lines.append(f"  wire {queue}_valid, {queue}_ready, {queue}_sof; wire [{bits - 1}:0] {queue}_data;")
+                files[f"{queue}.v"] = templates.queue(queue, bits, fifos[place])
+                lines.append(f"  wire {queue}_valid, {queue}_ready; wire [{bits - 1}:0] {queue}_data;")
                 lines.append(_instance(queue, [".clk(clk)", ".rst(rst)", *_connect("in", wires), *_connect("out", _pins(queue))]))
                 wires = _pins(queue)
             pins += _connect(side, wires)
         lines.append(_instance(e.name, [*pins, *_connect("out", _pins(e.name))]))
     out = _pins(last.name)
-    lines.append(f"  assign out_valid = {out['valid']}, out_sof = {out['sof']}, out_data = {out['data']}, {out['ready']} = out_ready;")
+    lines.append(f"  assign out_valid = {out['valid']}, out_data = {out['data']}, {out['ready']} = out_ready;")
     return "\n".join([*lines, "endmodule", ""])
 
 

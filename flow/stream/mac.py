@@ -70,7 +70,7 @@ def _hex(values: np.ndarray, width: int) -> int:
 
 
 def marks(reuse: int, steps: int, behind: int) -> str:
-    """Write what travels beside the data: which step runs, when a window is done, and the mark of a frame's first window.
+    """Write what travels beside the data: which step runs, and when a window is done.
 
     Args:
         reuse: steps of a window.
@@ -79,7 +79,7 @@ def marks(reuse: int, steps: int, behind: int) -> str:
     """
     ib = max(1, (reuse - 1).bit_length())
     return f"""
-  reg busy; reg [{ib - 1}:0] count; reg kept;
+  reg busy; reg [{ib - 1}:0] count;
   wire run = v | busy;
   wire [{ib - 1}:0] at = v ? {ib}'d0 : count;
   wire last = at == {ib}'d{reuse - 1};
@@ -87,27 +87,20 @@ def marks(reuse: int, steps: int, behind: int) -> str:
   always @(posedge clk)
     if (rst) busy <= 1'b0;
     else if (ce & run) busy <= ~last;
-  always @(posedge clk) if (ce & run) begin
-    count <= at + {ib}'d1;
-    if (v) kept <= s;
-  end
-  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends, marked;
+  always @(posedge clk) if (ce & run) count <= at + {ib}'d1;
+  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends;
   always @(posedge clk)
     if (rst) begin go <= 0; ends <= 0; end
     else if (ce) begin
       go <= {{go[{steps - 2}:0], run}};
       ends <= {{ends[{steps - 1}:0], run & last}};
     end
-  always @(posedge clk) if (ce) begin
-    fresh <= {{fresh[{steps - 2}:0], v}};
-    marked <= {{marked[{steps - 1}:0], v ? s : kept}};
-  end
-  reg [{behind - 1}:0] ov, os;
+  always @(posedge clk) if (ce) fresh <= {{fresh[{steps - 2}:0], v}};
+  reg [{behind - 1}:0] ov;
   always @(posedge clk)
     if (rst) ov <= 0;
     else if (ce) ov <= {{ov, ends[{steps}]}};
-  always @(posedge clk) if (ce) os <= {{os, marked[{steps}]}};
-  assign out_v = ov[{behind - 1}], out_s = os[{behind - 1}];
+  assign out_v = ov[{behind - 1}];
 """
 
 
@@ -128,8 +121,8 @@ def _module(name, codes, start, x_type, w_type, total, shift, post, n):  # noqa
     fill = f"{{{padded - n * xb}'d0, x}}" if padded > n * xb else "x"
     pb = xb + wb + (not x_type.signed)
     lines = [HEAD + f"""module {name} (
-  input clk, input rst, input ce, input v, input s, input [{n * xb - 1}:0] x,
-  output hold, output out_v, output out_s, output [{post.outputs[0] * post.outputs[1].width - 1}:0] y
+  input clk, input rst, input ce, input v, input [{n * xb - 1}:0] x,
+  output hold, output out_v, output [{post.outputs[0] * post.outputs[1].width - 1}:0] y
 );
 {marks(reuse, steps_of(lanes), post.latency)}  wire [{padded - 1}:0] all = {fill};
   reg [{lanes * count * wb - 1}:0] rom;
