@@ -167,6 +167,11 @@ class HardwareConfig(Section):
         axi_stream: an AXI-Stream wrapper around the Verilog, in `axis/` beside it.
         estimate: of the back end ``estimate``: ``counted`` in milliseconds, or ``traced`` with alkaid's adder trees, which takes seconds
             and has narrower intervals.
+        frame_rate_hz: of ``stream``: frames per second that must be kept up with; a frame then has ``1 / (clock * rate)`` cycles, and
+            layers with time to spare use their multipliers again. None: a frame has one cycle for each of its pixels, padding included.
+        reuse: of ``stream``: cycles in which a layer computes one of its pixels, by layer, in the place of what the flow would choose;
+            1: unrolled.
+        reuse_for: of ``stream``: what the flow's choice saves: look-up tables (``lut``), or first of all DSP slices (``dsp``).
     """
 
     backend: Annotated[str, _plugins("synth")] = "open"
@@ -180,6 +185,26 @@ class HardwareConfig(Section):
     dsp: bool = False
     axi_stream: bool = False
     estimate: Literal["counted", "traced"] = "counted"
+    frame_rate_hz: Annotated[float, Field(gt=0)] | None = None
+    reuse: dict[str, Positive] = {}
+    reuse_for: Literal["lut", "dsp"] = "lut"
+
+    @pydantic.model_validator(mode="after")
+    def _streamed(self) -> "HardwareConfig":
+        """Refuse settings of streaming RTL where there is none, and those that contradict each other."""
+        given = {"frame_rate_hz": self.frame_rate_hz is not None, "reuse": bool(self.reuse), "reuse_for": self.reuse_for != "lut"}
+        keys = ", ".join(key for key, there in given.items() if there)
+        if keys and self.io != "stream":
+            raise ValueError(f"{keys}: a network that is unrolled as a whole has nothing to use again. Leave it out, or set io = 'stream'")
+        if keys and self.backend == "vitis":
+            raise ValueError(f"{keys}: only for the flow's own Verilog. The hls4ml project has reuse_factor and strategy instead")
+        if self.frame_rate_hz is not None and self.frame_rate_hz * self.clock_ns > 1e9:
+            raise ValueError(f"frame_rate_hz = {self.frame_rate_hz:g}: a frame is shorter than a cycle of {self.clock_ns:g} ns")
+        if self.reuse_for == "dsp" and not self.dsp:
+            raise ValueError(
+                "reuse_for = 'dsp': no DSP slice is used without dsp = true, so there is nothing to save. Set it, or leave this out"
+            )
+        return self
 
 
 class GateConfig(Section):
