@@ -113,25 +113,37 @@ class Circuit:
             rng: draws the random bits.
             port: name of the input.
         """
-        words = stimulus.shape[2]
-        values = rng.integers(0, 2**64, (self._total, words), np.uint64)
-        values[ZERO], values[ONE] = 0, FULL
-        for batch in self._registers:
-            batch.state = _initial(batch, words, rng)
+        values = self.begin(stimulus.shape[2], rng)
         watched = np.unique(np.concatenate([*self._watched(), [ZERO]]))
         trace = Trace(watched, [])
         for cycle in stimulus:
             values[self.inputs[port]] = cycle
-            for batch in self._registers:
-                if batch.model.evaluate is None:
-                    values[batch.outputs] = batch.state
-            for evaluate, part, owner, keep in self._steps:
-                values[part.outputs] = evaluate(part.settings, values[part.inputs], owner.state[:, keep])
+            self.settle(values)
             trace.values.append(values[watched])
-            for batch in self._registers:
-                if batch.model.step is not None:
-                    batch.state = batch.model.step(batch.settings, values[batch.inputs], batch.state)
+            self.clock(values)
         return trace
+
+    def begin(self, words: int, rng: np.random.Generator) -> Words:
+        """Return values of all nets (nets, words) and set all registers: random bits where nothing else is known."""
+        values = rng.integers(0, 2**64, (self._total, words), np.uint64)
+        values[ZERO], values[ONE] = 0, FULL
+        for batch in self._registers:
+            batch.state = _initial(batch, words, rng)
+        return values
+
+    def settle(self, values: Words) -> None:
+        """Work out all nets from the inputs, which are set already, and the registers."""
+        for batch in self._registers:
+            if batch.model.evaluate is None:
+                values[batch.outputs] = batch.state
+        for evaluate, part, owner, keep in self._steps:
+            values[part.outputs] = evaluate(part.settings, values[part.inputs], owner.state[:, keep])
+
+    def clock(self, values: Words) -> None:
+        """Let the registers take what their inputs are."""
+        for batch in self._registers:
+            if batch.model.step is not None:
+                batch.state = batch.model.step(batch.settings, values[batch.inputs], batch.state)
 
     def _watched(self) -> list[Nets]:
         modules = [ports for instance in self.instances for ports in (instance.inputs, instance.outputs)]

@@ -1,14 +1,14 @@
 """Which Verilog a module needs: files with the modules inside it, and stubs for those that are mapped in runs of their own."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flow.core.errors import InvalidInput
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 MODULE = re.compile(r"^\s*module\s+(\w+)", re.M)
 MEMORY = re.compile(r"\breg\b(\s+signed)?\s*(\[[^\]]*\])?\s*\w+\s*\[")
-STUBS = "stubs.v"
+STUBS = ".stubs.v"  # behind the name of the module that has them inside
 
 
 def needed(sources: Mapping[str, str], top: str, black_boxes: tuple[str, ...] = ()) -> dict[str, str]:
@@ -33,7 +33,32 @@ def needed(sources: Mapping[str, str], top: str, black_boxes: tuple[str, ...] = 
         if path not in found:
             found[path] = sources[path]
             todo += [owner[word] for word in set(re.findall(r"\w+", sources[path])) & owner.keys() - stubs.keys()]
-    return {**found, **({STUBS: "".join(stubs.values())} if stubs else {})}
+    return {**found, **({f"{top}{STUBS}": "".join(stubs.values())} if stubs else {})}
+
+
+def inside(sources: Mapping[str, str], modules: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Tell which of some modules are inside of each of them, without those that are inside of another one of them.
+
+    Args:
+        sources: all Verilog.
+        modules: those that are mapped in runs of their own.
+
+    Returns:
+        For each module the others that its run leaves out, in the order of `modules`.
+    """
+    owner = {name: path for path, text in sources.items() for name in MODULE.findall(text)}
+    words = {path: set(re.findall(r"\w+", COMMENT.sub("", text))) & owner.keys() for path, text in sources.items()}
+    found = {}
+    for top in modules:
+        met, seen, todo = set[str](), set[str](), [owner[top]] if top in owner else []
+        while todo:
+            path = todo.pop()
+            if path not in seen:
+                seen.add(path)
+                met |= words[path]
+                todo += [owner[word] for word in words[path] if word == top or word not in modules]
+        found[top] = tuple(name for name in modules if name in met and name != top)
+    return found
 
 
 def has_memory(sources: Mapping[str, str]) -> bool:

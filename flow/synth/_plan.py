@@ -160,16 +160,27 @@ class Report:
     Attributes:
         tool: name and version.
         modules: counts by module, without the modules inside.
+        layer: layer of each module; empty when modules are not grouped into layers.
     """
 
     tool: str
     modules: Mapping[str, Counts]
+    layer: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> Counts:
         """Sum over the modules."""
         return sum(self.modules.values(), Counts())
 
+    @property
+    def layers(self) -> dict[str, Counts]:
+        """Sum over the modules of each layer; what is around the layers stands under the name of the top."""
+        found: dict[str, Counts] = {}
+        for name, layer in self.layer.items():
+            found[layer] = found.get(layer, Counts()) + self.modules[name]
+        return found
+
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON document with the total and every module."""
-        return {"tool": self.tool, "total": asdict(self.total), "modules": {name: asdict(c) for name, c in self.modules.items()}}
+        """Return a JSON document with the total, every module, and every layer if there are some."""
+        document = {"tool": self.tool, "total": asdict(self.total), "modules": {name: asdict(c) for name, c in self.modules.items()}}
+        return {**document, **({"layers": {name: asdict(c) for name, c in self.layers.items()}} if self.layer else {})}

@@ -17,7 +17,7 @@ from flow.core.tool import YOSYS
 from flow.rtl.ports import Manifest
 from flow.synth import _ecp5, _xilinx
 from flow.synth._family import Family
-from flow.synth._modules import needed
+from flow.synth._modules import inside, needed
 from flow.synth._netlist import parse
 from flow.synth._parts import Part, find_part
 from flow.synth._plan import BuildPlan, Command, Counts, Report
@@ -51,7 +51,9 @@ def plan(sources: Mapping[str, str], manifest: Manifest, part: Part) -> BuildPla
 
 
 def plan_with(sources: Mapping[str, str], manifest: Manifest, part: Part, options: Mapping[str, bool]) -> BuildPlan:
-    """Plan one run for each pipeline stage and one for the registers and wires around them.
+    """Plan one run for each module that the manifest names, and one for the registers and wires around them.
+
+    Those modules are pipeline stages beside each other, or a tree: layers with their stages inside.
 
     Args:
         sources: Verilog text by relative path.
@@ -65,10 +67,13 @@ def plan_with(sources: Mapping[str, str], manifest: Manifest, part: Part, option
     for name in (*sources, *manifest.stages, manifest.top):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", name):
             raise InvalidInput(f"synthesis: '{name}' has characters that a file or module of a script must not have.")
-    files = {**sources, ABOUT: json.dumps({"family": part.family, "top": manifest.top, "modules": [*manifest.stages, manifest.top]})}
+    names = (*manifest.stages, manifest.top)
+    tree = inside(sources, names)
+    about = {"family": part.family, "top": manifest.top, "modules": names, "layers": layers(tree, manifest.top)}
+    files = {**sources, ABOUT: json.dumps(about)}
     sizes, commands = {}, []
-    for name in (*manifest.stages, manifest.top):
-        black_boxes = manifest.stages if name == manifest.top else ()
+    for name in names:
+        black_boxes = tree[name]
         own = needed(sources, name, black_boxes)
         mapping = FAMILIES[part.family].script(name, own, black_boxes, part.family, options)
         files |= {**own, f"{name}.ys": f"{mapping}write_verilog -noattr -simple-lhs {name}{NETLIST}\n"}
@@ -77,6 +82,28 @@ def plan_with(sources: Mapping[str, str], manifest: Manifest, part: Part, option
         commands.append(Command(name, YOSYS.name, args, reads, (f"{name}{NETLIST}",)))
     # The longest text first, so that the last worker does not begin one when the others are done.
     return BuildPlan(files, (tuple(sorted(commands, key=lambda command: -sizes[command.name])),))
+
+
+def layers(tree: Mapping[str, tuple[str, ...]], top: str) -> dict[str, str]:
+    """Return the layer of each module: the one right below the top that it is inside of, or before which it is a queue.
+
+    Args:
+        tree: modules that are mapped alone, and which of them each has inside.
+        top: the top module.
+
+    Returns:
+        Layer by module, without the top; empty when no module has others inside, as then modules are stages and not layers.
+    """
+    if not any(tree[name] for name in tree[top]):
+        return {}
+    found: dict[str, str] = {}
+    for name in tree[top]:
+        served = re.fullmatch(r"(\w+?)(_[ab])?_queue", name)
+        todo = [name]
+        while todo:
+            found[inner := todo.pop()] = served[1] if served and served[1] in tree else name
+            todo += tree[inner]
+    return found
 
 
 def read(folder: Path) -> Report:
@@ -105,7 +132,8 @@ def read(folder: Path) -> Report:
         cells = Counter(cell.kind for cell in found[name].cells if cell.kind not in about["modules"])
         counts = count(cells, name)
         modules[name] = family.refine(counts, found[name], about["family"]) if hasattr(family, "refine") else counts
-    return Report(f"yosys {version[1]}" if version else "yosys", modules)
+    layer = {name: about["layers"].get(name, about["top"]) for name in modules} if about.get("layers") else {}
+    return Report(f"yosys {version[1]}" if version else "yosys", modules, layer)
 
 
 def count(cells: Mapping[str, int], module: str) -> Counts:

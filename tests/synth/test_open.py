@@ -58,18 +58,18 @@ def left(folder, family="xc7", **netlists):
 
 def test_the_plan_is_one_script_for_each_stage_and_one_for_the_registers():
     plan = back_end.plan(SOURCES, MANIFEST, find_part("xck26-sfvc784-2LV-c"))
-    assert set(plan.files) == {*SOURCES, "logic0.ys", "top.ys", "stubs.v", "plan.json"}
+    assert set(plan.files) == {*SOURCES, "logic0.ys", "top.ys", "top.stubs.v", "plan.json"}
     assert [(c.name, c.tool, c.args, c.reads, c.products) for c in plan.groups[0]] == [
-        ("top", "yosys", ("-q", "-s", "top.ys"), ("top.ys", "src/top.v", "stubs.v"), ("top.netlist.v",)),
+        ("top", "yosys", ("-q", "-s", "top.ys"), ("top.ys", "src/top.v", "top.stubs.v"), ("top.netlist.v",)),
         ("logic0", "yosys", ("-q", "-s", "logic0.ys"), ("logic0.ys", "src/logic0.v"), ("logic0.netlist.v",)),
     ]
-    for name, files, black_box in (("logic0", "src/logic0.v", False), ("top", "src/top.v stubs.v", True)):
+    for name, files, black_box in (("logic0", "src/logic0.v", False), ("top", "src/top.v top.stubs.v", True)):
         script = plan.files[f"{name}.ys"]
         assert script.startswith(f"read_verilog {files}\n")
         assert ("blackbox logic0" in script) is black_box
         assert "-family xcup " in script and "-nodsp" in script and "map_memory:" not in script
         assert script.endswith(f"write_verilog -noattr -simple-lhs {name}.netlist.v\n")
-    assert plan.files["stubs.v"] == "module logic0(input [7:0] a, output [7:0] y);\nendmodule\n"
+    assert plan.files["top.stubs.v"] == "module logic0(input [7:0] a, output [7:0] y);\nendmodule\n"
     assert "-nodsp" not in back_end.plan_with(SOURCES, MANIFEST, PARTS[0], {"dsp": True}).files["top.ys"]
 
 
@@ -77,7 +77,7 @@ def test_a_stage_reads_the_modules_it_has_and_no_other():
     sources = SOURCES | {"src/adder.v": "module adder(input a); endmodule", "src/other.v": "module other(input a); endmodule"}
     sources["src/logic0.v"] = sources["src/logic0.v"].replace("endmodule", "adder x(.a(a[0])); endmodule")
     files = dict.fromkeys(back_end.plan(sources, MANIFEST, PARTS[0]).groups[0][1].reads)
-    assert list(files) == ["top.ys", "src/top.v", "stubs.v"] or list(files) == ["logic0.ys", "src/adder.v", "src/logic0.v"]
+    assert list(files) == ["top.ys", "src/top.v", "top.stubs.v"] or list(files) == ["logic0.ys", "src/adder.v", "src/logic0.v"]
     with pytest.raises(InvalidInput, match="no file has a module 'logic0'"):
         back_end.plan({"src/top.v": SOURCES["src/top.v"]}, MANIFEST, PARTS[0])
 
