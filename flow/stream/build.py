@@ -1,18 +1,24 @@
 """All modules of a streaming network, and the top that joins them."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from flow.core.errors import InvalidInput
 from flow.rtl.graph import FixedType, Graph
 from flow.stream import templates
-from flow.stream.kernel import Kernel
+from flow.stream.elements import Element, Link
+from flow.stream.kernel import HEAD, Kernel
 from flow.stream.kernel import build as build_kernel
-from flow.stream.mac import build_mac, marks, steps_of
-from flow.stream.plan import Element, Link, plan
+from flow.stream.mac import build_mac
+from flow.stream.plan import plan
 
 TOP = "network"
 BIT = FixedType(False, 1, 1)
+Depths = Mapping[str, int]
+TEMPLATES: Mapping[str, Callable[[Element], str]] = {
+    "window": templates.window, "point": templates.point, "join": templates.join, "pad": templates.pad, "gather": templates.gather,
+    "fork": templates.fork,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,32 +36,45 @@ class Design:
     elements: tuple[Element, ...]
     kernels: Mapping[str, Kernel]
     reuse: Mapping[str, int]
-    fifos: Mapping[str, int]
+    fifos: Depths
     files: Mapping[str, str]
 
 
-def queues(elements: tuple[Element, ...], reuse: Mapping[str, int]) -> list[str]:
-    """Name the places where pixels may have to wait: in front of sums of two streams and of multipliers that are used again."""
+def queues(elements: Sequence[Element], reuse: Mapping[str, int]) -> list[str]:
+    """Name the places where pixels may have to wait.
+
+    In front of sums of two streams, whose ways are not equally long; of multipliers that are used again (of the gathering before them, for
+    its vectors are wide); and of padding inside the network: while its zeros pass, what is before it can go on.
+    """
+    kinds = {e.name: e.kind for e in elements}
     places = []
     for e in elements:
-        places += [f"{e.name}.a", f"{e.name}.b"] if e.kind == "join" else [e.name] if reuse.get(e.name, 1) > 1 else []
+        if e.kind == "join":
+            places += [f"{e.name}.a", f"{e.name}.b"]
+        elif e.kind == "pad" and e.inputs[0].partition(".")[0] in kinds:
+            places.append(e.name)
+        elif reuse.get(e.name, 1) > 1:
+            places.append(e.inputs[0] if kinds.get(e.inputs[0]) == "gather" else e.name)
     return places
 
 
-def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | None = None, fifos: Mapping[str, int] | None = None) -> Design:
+def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | None = None, fifos: Depths | None = None) -> Design:
     """Write a network.
 
     Args:
         graph: that hls4ml made for io_stream.
         part: FPGA part.
-        clock_ns: clock period.
-        reuse: cycles of a window by layer.
-        fifos: depth of each queue; those that are left out have none.
+        clock_ns: clock period in ns.
+        reuse: cycles of a window by element.
+        fifos: depth of each queue, by place as `queues` names them; those that are left out have none. A network with a sum of two streams
+            stops for ever if the shorter one has no queue that is deep enough.
 
     Raises:
-        InvalidInput: a layer that cannot be streamed; names it.
+        InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there.
+        ConfigError: a clock that no pipeline depth reaches.
     """
     elements, reuse, fifos = plan(graph), dict(reuse or {}), dict(fifos or {})
+    _check(elements, reuse, fifos)
     files: dict[str, str] = {}
     kernels = {}
     for e in elements:
@@ -68,16 +87,34 @@ def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | N
             files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, kernel.inputs[0] * kernel.inputs[1].width, e.output.width)
         files |= kernel.files
         kernels[e.name] = kernel
-    files |= _structure(elements, fifos)
-    return Design(elements, kernels, reuse, fifos, files)
+    return with_queues(Design(elements, kernels, reuse, {}, files), fifos)
+
+
+def _check(elements: Sequence[Element], reuse: Mapping[str, int], fifos: Depths) -> None:
+    reusable = {e.name for e in elements if e.reusable}
+    for name, cycles in reuse.items():
+        if cycles < 1 or (cycles > 1 and name not in reusable):
+            known = ", ".join(sorted(reusable)) or "none"
+            raise InvalidInput(f"reuse factor {cycles} of '{name}': at least 1, and more only for layers with weights; these are: {known}.")
+    places = {place for e in elements for place in ([f"{e.name}.a", f"{e.name}.b"] if e.kind == "join" else [e.name])}
+    for place, depth in fifos.items():
+        if depth < 0 or place not in places:
+            raise InvalidInput(f"a queue of {depth} pixels at '{place}': at least 0, in front of one of: {', '.join(sorted(places))}.")
+
+
+def with_queues(design: Design, fifos: Depths) -> Design:
+    """Return a design with these queues instead of those it has."""
+    old = {f"{queue_name(place)}.v" for place in design.fifos}
+    files = {name: text for name, text in design.files.items() if name not in old}
+    return replace(design, fifos=dict(fifos), files=files | _structure(design.elements, fifos))
 
 
 def skeleton(design: Design, depth: int) -> Design:
-    """Return the handshakes of a design alone: words of one bit, no arithmetic, and queues so deep that none is ever full."""
+    """Return the handshakes of a design alone: words of one bit, no arithmetic, and queues of that depth everywhere."""
     thin = tuple(
         replace(
-            e, source=_thin(e.source), output=_thin(e.output),
-            settings={**(e.settings or {}), **({"types": [BIT, BIT], "both": BIT} if e.kind == "join" else {})},
+            e, source=replace(e.source, type=BIT), output=replace(e.output, type=BIT),
+            settings={**e.settings, **({"types": [BIT, BIT], "both": BIT} if e.kind == "join" else {})},
         )
         for e in design.elements
     )  # fmt: skip
@@ -85,38 +122,43 @@ def skeleton(design: Design, depth: int) -> Design:
     for e in thin:
         if e.name in design.kernels:
             kernel, reuse = design.kernels[e.name], design.reuse.get(e.name, 1)
-            size = kernel.inputs[0]
+            size, out = kernel.inputs[0], e.output.width
             if reuse > 1:
-                steps = steps_of(-(-size // reuse))
-                text = templates.reused(e.name, marks(reuse, steps, kernel.latency - steps - 1), size, e.output.width)
+                files[f"a_{e.name}.v"] = templates.reused(e.name, reuse, kernel.steps, kernel.latency - kernel.steps - 1, size, out)
             else:
-                text = templates.unrolled(e.name, kernel.latency, size, e.output.width, kernel=False)
-            files[f"a_{e.name}.v"] = text
-    fifos = dict.fromkeys(queues(thin, design.reuse), depth)
-    return Design(thin, {}, design.reuse, fifos, files | _structure(thin, fifos))
+                files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, size, out, kernel=False)
+    return with_queues(Design(thin, {}, design.reuse, {}, files), dict.fromkeys(queues(thin, design.reuse), depth))
 
 
-def _thin(link: Link) -> Link:
-    return replace(link, words=link.words, type=BIT)
-
-
-def _structure(elements: tuple[Element, ...], fifos: Mapping[str, int]) -> dict[str, str]:
-    files = {}
-    make = {"window": templates.window, "point": templates.point, "join": templates.join, "pad": templates.pad, "gather": templates.gather,
-            "fork": templates.fork}  # fmt: skip
-    for e in elements:
-        files[f"{e.name}.v"] = make[e.kind](e)
-    files[f"{TOP}.v"] = _top(elements, fifos, files)
+def _structure(elements: Sequence[Element], fifos: Depths) -> dict[str, str]:
+    """Write what has no arithmetic: the elements, the queues, the network, and the top."""
     source, output = elements[0].source, elements[-1].output
-    files[f"{TOP}_axis.v"] = templates.guard(
-        source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP
-    )  # fmt: skip
-    return files
+    files = {f"{e.name}.v": TEMPLATES[e.kind](e) for e in elements}
+    for e in elements:
+        for side, _, link in _inputs(e):
+            place = _place(e, side)
+            if fifos.get(place):
+                files[f"{queue_name(place)}.v"] = templates.queue(queue_name(place), link.width, fifos[place])
+    files[f"{TOP}.v"] = _network(elements, fifos)
+    guard = templates.guard(source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP)
+    return {**files, f"{TOP}_axis.v": guard}
 
 
 def queue_name(place: str) -> str:
     """Return the module of a queue."""
     return f"{place.replace('.', '_')}_queue"
+
+
+def _inputs(e: Element) -> list[tuple[str, str, Link]]:
+    """Return port, element that is read and stream of each input."""
+    if e.kind != "join":
+        return [("in", e.inputs[0], e.source)]
+    types = e.settings["types"]
+    return [(side, name, replace(e.source, type=kept)) for side, name, kept in zip("ab", e.inputs, types, strict=True)]
+
+
+def _place(e: Element, side: str) -> str:
+    return f"{e.name}.{side}" if e.kind == "join" else e.name
 
 
 def _pins(name: str) -> dict[str, str]:
@@ -128,23 +170,21 @@ def _pins(name: str) -> dict[str, str]:
     return {"valid": f"{base}_valid{index}", "ready": f"{base}_ready{index}", "data": f"{base}_data"}
 
 
-def _top(elements: tuple[Element, ...], fifos: Mapping[str, int], files: dict[str, str]) -> str:
+def _network(elements: Sequence[Element], fifos: Depths) -> str:
+    """Write the module that joins the elements and the queues between them."""
     first, last = elements[0], elements[-1]
-    lines = [f"{templates.HEAD}module {TOP} (\n{templates.ports(first.source.width, last.output.width)}\n);"]
+    lines = [f"{HEAD}module {TOP} (\n{templates.ports(first.source.width, last.output.width)}\n);"]
     for e in elements:
         ways = e.settings["ways"] if e.kind == "fork" else 1
         lines.append(f"  wire [{ways - 1}:0] {e.name}_valid, {e.name}_ready; wire [{e.output.width - 1}:0] {e.name}_data;")
     for e in elements:
-        pins = [".clk(clk)", ".rst(rst)"]
-        join = e.kind == "join"
-        for side, name in zip(("a", "b") if join else ("in",), e.inputs, strict=True):
-            wires, place = _pins(name), f"{e.name}.{side}" if join else e.name
+        pins = []
+        for side, name, link in _inputs(e):
+            wires, place = _pins(name), _place(e, side)
             if fifos.get(place):
-                bits = e.settings["types"]["ab".index(side)].width * e.output.words if join else e.source.width
                 queue = queue_name(place)
-                files[f"{queue}.v"] = templates.queue(queue, bits, fifos[place])
-                lines.append(f"  wire {queue}_valid, {queue}_ready; wire [{bits - 1}:0] {queue}_data;")
-                lines.append(_instance(queue, [".clk(clk)", ".rst(rst)", *_connect("in", wires), *_connect("out", _pins(queue))]))
+                lines.append(f"  wire {queue}_valid, {queue}_ready; wire [{link.width - 1}:0] {queue}_data;")
+                lines.append(_instance(queue, [*_connect("in", wires), *_connect("out", _pins(queue))]))
                 wires = _pins(queue)
             pins += _connect(side, wires)
         lines.append(_instance(e.name, [*pins, *_connect("out", _pins(e.name))]))
@@ -157,10 +197,5 @@ def _connect(side: str, wires: Mapping[str, str]) -> list[str]:
     return [f".{side}_{key}({wire})" for key, wire in wires.items()]
 
 
-def _instance(module: str, pins: list[str]) -> str:
-    return f"  {module} {module}_i ({', '.join(pins)});"
-
-
-def safe(name: str) -> str:
-    """Return a name that Verilog takes."""
-    return re.sub(r"\W", "_", name)
+def _instance(module: str, pins: Sequence[str]) -> str:
+    return f"  {module} {module}_i (.clk(clk), .rst(rst), {', '.join(pins)});"

@@ -1,167 +1,198 @@
 """The arithmetic of one layer with multipliers that are used again: groups of inputs, one after the other, with weights from a table."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flow.core.errors import InvalidInput
 from flow.rtl.graph import Array, FixedType, Graph, Layer
+from flow.stream import templates
+from flow.stream.elements import chained, refuse
 from flow.stream.kernel import Kernel, build
-from flow.stream.plan import chained
 
-HEAD = "`timescale 1 ns / 1 ps\n"
+FAN = 4  # terms that are added in one cycle
 
 
 def accumulator(graph: Graph) -> FixedType:
-    """Return the narrowest type that holds every partial sum of the first layer behind the window."""
+    """Return the narrowest type that holds every partial sum of the first layer behind the window.
+
+    Raises:
+        InvalidInput: it would be too wide; names the layer.
+    """
     window, _, dense = graph.layers[:3]
-    kernel, kept = dense.weights["weight"]
-    bias, bias_type = dense.weights.get("bias", (np.zeros(kernel.shape[-1]), FixedType(True, 1, 1)))
+    (kernel, kept), (bias, bias_type) = dense.weights["weight"], _bias(dense)
     peak = float((np.abs(kernel).sum(axis=0) * 2.0 ** (window.type.integer - window.type.signed) + np.abs(bias)).max())
     fraction = max(window.type.fraction + kept.fraction, bias_type.fraction)
-    integer = math.ceil(math.log2(peak + 1)) + 1
-    return FixedType(True, integer + fraction, integer)
+    integer = math.floor(math.log2(peak)) + 2 if peak else 1 - fraction
+    try:
+        return FixedType(True, integer + fraction, integer)
+    except InvalidInput as error:
+        raise refuse(dense, f"its sums need {integer + fraction} bits. {error}") from None
+
+
+def _bias(dense: Layer) -> tuple[Array, FixedType]:
+    bias, kept = dense.weights.get("bias", (np.zeros(dense.shape[0]), dense.weights["weight"][1]))
+    return np.asarray(bias, np.float64).reshape(-1), kept
 
 
 def tail(graph: Graph) -> Graph:
-    """Return what comes behind the sums: the accumulator's type, that of the layer, then the layers behind it."""
-    dense, rest = graph.layers[2], graph.layers[3:]
-    count, total = dense.shape[0], accumulator(graph)
-    cast = {"activation": "linear"}
-    kept = [] if dense.accumulator is None else [Layer(f"{dense.name}_wrapped", "Activation", (), (count,), dense.accumulator, cast)]
-    return chained(count, total, [*kept, Layer(f"{dense.name}_typed", "Activation", (), (count,), dense.type, cast), *rest])
+    """Return what comes behind the sums: the accumulator's type, that of the layer, then the layers behind it.
+
+    Raises:
+        InvalidInput: an accumulator in which the order of the sum matters; see `flow.rtl.operations`.
+    """
+    window, _, dense, *rest = graph.layers
+    count, total, kept = dense.shape[0], accumulator(graph), dense.accumulator
+    steps = []
+    if kept is not None:
+        need = max(window.type.fraction + dense.weights["weight"][1].fraction, _bias(dense)[1].fraction)
+        if kept.fraction < need or kept.saturation != "WRAP":
+            why = f"its accumulator {kept} must wrap and have {need} fraction bits, or the order of the sum matters. Widen it."
+            raise refuse(dense, why)
+        steps.append(Layer("(accumulator)", "Activation", (), (count,), kept, {"activation": "linear"}))
+    typed = Layer(dense.name, "Activation", (), (count,), dense.type, {"activation": "linear"})
+    return chained(count, total, [*steps, typed, *rest])
 
 
 def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -> Kernel:
     """Write the multiply-accumulate array of a layer.
 
     Args:
-        name: of the module.
+        name: of the module, with the ports of `flow.stream.templates.unrolled`.
         graph: window -> dense -> ....
-        reuse: cycles of a window.
+        reuse: cycles of a window, 2 to its words.
         part: FPGA part.
-        clock_ns: clock period.
+        clock_ns: clock period in ns.
+
+    Raises:
+        InvalidInput: a number of cycles that this layer cannot take, or sums that cannot be exact.
     """
     window, _, dense = graph.layers[:3]
-    kernel, kept = dense.weights["weight"]
-    bias, _ = dense.weights.get("bias", (np.zeros(kernel.shape[-1]), None))
-    n, count = kernel.shape
-    lanes = -(-n // reuse)
-    codes = np.zeros((reuse * lanes, count), np.int64)
-    codes[:n] = kept.codes(kernel)
-    total = accumulator(graph)
-    shift = total.fraction - window.type.fraction - kept.fraction
-    start = np.rint(np.ldexp(np.asarray(bias, np.float64).reshape(-1), total.fraction)).astype(np.int64)
+    (kernel, kept), (bias, _) = dense.weights["weight"], _bias(dense)
+    words = len(kernel)
+    if not 2 <= reuse <= words:
+        raise refuse(dense, f"a window of {words} words takes 1 to {words} cycles, not {reuse}.")
     post = build(f"{name}_post", tail(graph), part, clock_ns)
-    text, extra = _module(name, codes.reshape(reuse, lanes, count), start, window.type, kept, total, shift, post, n)
-    files = {**post.files, f"{name}.v": text}
+    array = _Array(name, window.type, kept, accumulator(graph), _grouped(kept.codes(kernel), reuse), words)
+    files = {**post.files, f"{name}.v": array.verilog(bias, post)}
 
     def predict(x: Array) -> Array:
-        return post.predict(x @ kernel + np.ravel(bias))  # sums of integers below 2^53 are exact
+        return post.predict(x @ kernel + bias)  # sums of integers below 2^53 are exact
 
-    return Kernel(name, graph, extra + post.latency, (n, window.type), post.outputs, files, predict)
-
-
-def _hex(values: np.ndarray, width: int) -> int:
-    result = 0
-    for i, v in enumerate(values.reshape(-1).tolist()):
-        result |= (v & ((1 << width) - 1)) << (i * width)
-    return result
+    latency = array.steps + 1 + post.latency
+    return Kernel(name, graph, latency, (words, window.type), post.outputs, files, predict, array.steps, len(array.used))
 
 
-def marks(reuse: int, steps: int, behind: int) -> str:
-    """Write what travels beside the data: which step runs, and when a window is done.
-
-    Args:
-        reuse: steps of a window.
-        steps: registers from a step to its sums.
-        behind: registers behind the sums.
-    """
-    ib = max(1, (reuse - 1).bit_length())
-    return f"""
-  reg busy; reg [{ib - 1}:0] count;
-  wire run = v | busy;
-  wire [{ib - 1}:0] at = v ? {ib}'d0 : count;
-  wire last = at == {ib}'d{reuse - 1};
-  assign hold = run & ~last;
-  always @(posedge clk)
-    if (rst) busy <= 1'b0;
-    else if (ce & run) busy <= ~last;
-  always @(posedge clk) if (ce & run) count <= at + {ib}'d1;
-  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends;
-  always @(posedge clk)
-    if (rst) begin go <= 0; ends <= 0; end
-    else if (ce) begin
-      go <= {{go[{steps - 2}:0], run}};
-      ends <= {{ends[{steps - 1}:0], run & last}};
-    end
-  always @(posedge clk) if (ce) fresh <= {{fresh[{steps - 2}:0], v}};
-  reg [{behind - 1}:0] ov;
-  always @(posedge clk)
-    if (rst) ov <= 0;
-    else if (ce) ov <= {{ov, ends[{steps}]}};
-  assign out_v = ov[{behind - 1}];
-"""
+def _grouped(codes: NDArray[np.int64], reuse: int) -> NDArray[np.int64]:
+    """Cut weights (words, out) into those of each cycle (reuse, lanes, out); zeros fill up the last."""
+    lanes = -(-len(codes) // reuse)
+    full = np.zeros((reuse * lanes, codes.shape[1]), np.int64)
+    full[: len(codes)] = codes
+    return full.reshape(reuse, lanes, -1)
 
 
-def steps_of(lanes: int) -> int:
-    """Return the registers from a step to its sums: operands, products, and one for each addition of four."""
+def steps_of(terms: int) -> int:
+    """Return the registers from a step to its sums: operands, products, and one for each addition of `FAN` terms."""
     steps = 2
-    while lanes > 1:
-        lanes, steps = -(-lanes // 4), steps + 1
+    while terms > 1:
+        terms, steps = -(-terms // FAN), steps + 1
     return steps
 
 
-def _module(name, codes, start, x_type, w_type, total, shift, post, n):  # noqa
-    reuse, lanes, count = codes.shape
-    xb, wb, ab = x_type.width, w_type.width, total.width
-    ib = max(1, (reuse - 1).bit_length())
-    rom = "\n".join(f"      {ib}'d{i}: rom = {lanes * count * wb}'h{_hex(codes[i], wb):x};" for i in range(reuse))
-    padded = reuse * lanes * xb
-    fill = f"{{{padded - n * xb}'d0, x}}" if padded > n * xb else "x"
-    pb = xb + wb + (not x_type.signed)
-    lines = [HEAD + f"""module {name} (
-  input clk, input rst, input ce, input v, input [{n * xb - 1}:0] x,
-  output hold, output out_v, output [{post.outputs[0] * post.outputs[1].width - 1}:0] y
-);
-{marks(reuse, steps_of(lanes), post.latency)}  wire [{padded - 1}:0] all = {fill};
-  reg [{lanes * count * wb - 1}:0] rom;
+@dataclass(frozen=True)
+class _Array:
+    """Multipliers for the words of one step, and trees of adders behind them.
+
+    Attributes:
+        name: of the module.
+        x: type of the window.
+        w: type of the weights.
+        total: type of the sums.
+        codes: (reuse, lanes, out) weights.
+        words: of the window.
+    """
+
+    name: str
+    x: FixedType
+    w: FixedType
+    total: FixedType
+    codes: NDArray[np.int64]
+    words: int
+
+    @property
+    def used(self) -> list[tuple[int, int]]:
+        """Lane and output of each multiplier: weights that are zero in every step need none."""
+        return [(int(lane), int(out)) for lane, out in np.argwhere(self.codes.any(axis=0))]
+
+    @property
+    def steps(self) -> int:
+        """Registers from a step to its sums."""
+        return steps_of(int(self.codes.any(axis=0).sum(axis=0).max()))
+
+    def verilog(self, bias: Array, post: Kernel) -> str:
+        """Write the module; `post` is what comes behind the sums, `bias` (out,) what they begin with."""
+        ports = templates.arithmetic_ports(self.name, self.words * self.x.width, post.outputs[0] * post.outputs[1].width)
+        marks = templates.marks(len(self.codes), self.steps, post.latency)
+        sums = ", ".join(f"a{out}" for out in reversed(range(len(bias))))
+        pins = f".clk(clk), .ce(ce), .x({{{sums}}}), .y(y)"
+        return f"{ports}{marks}{self._operands()}{self._products()}{self._sums(bias)}  {post.name} post ({pins});\nendmodule\n"
+
+    def _operands(self) -> str:
+        """Write the choice of a step's words and weights, and the registers behind it."""
+        reuse, lanes, _ = self.codes.shape
+        size, table, index = lanes * self.x.width, max(1, len(self.used)) * self.w.width, templates.bits(reuse)
+        cases = []
+        for i, step in enumerate(self.codes):
+            weights = sum((int(step[at]) % (1 << self.w.width)) << (k * self.w.width) for k, at in enumerate(self.used))
+            have = (min(self.words, (i + 1) * lanes) - min(self.words, i * lanes)) * self.x.width
+            chosen = f"x[{i * size} +: {have}]" if have else "0"
+            cases.append(f"      {index}'d{i}: begin group = {chosen}; rom = {table}'h{weights:x}; end\n")
+        return f"""  reg [{size - 1}:0] group, xs; reg [{table - 1}:0] rom, ws;
   always @*
     case (at)
-{rom}
-      default: rom = {lanes * count * wb}'d0;
+{"".join(cases)}      default: begin group = 0; rom = 0; end
     endcase
-  reg [{lanes * xb - 1}:0] xs; reg [{lanes * count * wb - 1}:0] ws;
   always @(posedge clk) if (ce & run) begin
-    xs <= all[at * {lanes * xb} +: {lanes * xb}];
+    xs <= group;
     ws <= rom;
-  end"""]
-    # products, then sums of pairs with a register behind every second level
-    for o in range(count):
-        for l in range(lanes):
-            xv = f"$signed(xs[{l * xb} +: {xb}])" if x_type.signed else f"$signed({{1'b0, xs[{l * xb} +: {xb}]}})"
-            lines.append(f"  reg signed [{pb - 1}:0] p{o}_{l};\n  always @(posedge clk) if (ce) p{o}_{l} <= {xv} * $signed(ws[{(l * count + o) * wb} +: {wb}]);")
-    steps = 2
-    terms = {o: [f"p{o}_{l}" for l in range(lanes)] for o in range(count)}
-    width, level = pb, 0
-    while len(terms[0]) > 1:
-        width, level = width + 2, level + 1
-        for o in range(count):
-            groups = [terms[o][i : i + 4] for i in range(0, len(terms[o]), 4)]
-            terms[o] = []
-            for k, group in enumerate(groups):
-                t = f"t{level}_{o}_{k}"
-                lines.append(f"  reg signed [{width - 1}:0] {t};\n  always @(posedge clk) if (ce) {t} <= {' + '.join(group)};")
-                terms[o].append(t)
-        steps += 1
-    for o in range(count):
-        value = int(start[o])
-        first = f"-{ab}'sd{-value}" if value < 0 else f"{ab}'sd{value}"
-        term = f"($signed({terms[o][0]}) <<< {shift})" if shift else terms[o][0]
-        lines.append(f"  reg signed [{ab - 1}:0] a{o};\n  wire signed [{ab - 1}:0] n{o} = {term};\n  always @(posedge clk) if (ce & go[{steps - 1}]) a{o} <= n{o} + (fresh[{steps - 1}] ? {first} : a{o});")
-    sums = ", ".join(f"a{o}" for o in reversed(range(count)))
-    lines.append(f"""  {post.name} post (.clk(clk), .ce(ce), .x({{{sums}}}), .y(y));
-endmodule
-""")
-    assert steps == steps_of(lanes)
-    return "\n".join(lines), steps + 1
+  end
+"""
+
+    def _products(self) -> str:
+        width, lines = self._product_width, []
+        for k, (lane, out) in enumerate(self.used):
+            x = _signed(f"xs[{lane * self.x.width} +: {self.x.width}]", self.x)
+            w = _signed(f"ws[{k * self.w.width} +: {self.w.width}]", self.w)
+            lines.append(f"  reg signed [{width - 1}:0] p{out}_{lane};\n  always @(posedge clk) if (ce) p{out}_{lane} <= {x} * {w};\n")
+        return "".join(lines)
+
+    @property
+    def _product_width(self) -> int:
+        return self.x.width + (not self.x.signed) + self.w.width + (not self.w.signed)
+
+    def _sums(self, bias: Array) -> str:
+        """Write, for each output, a tree as deep as the deepest one and the accumulator behind it."""
+        shift = self.total.fraction - self.x.fraction - self.w.fraction
+        start = np.rint(np.ldexp(bias, self.total.fraction)).astype(np.int64)
+        last, size, text = self.steps - 1, self.total.width, ""
+        for out, begin in enumerate(start.tolist()):
+            terms, width = [f"p{out}_{lane}" for lane, o in self.used if o == out], self._product_width
+            for level in range(self.steps - 2):
+                width += 2  # FAN terms
+                groups = [terms[i : i + FAN] for i in range(0, len(terms), FAN)]
+                terms = [f"t{out}_{level}_{k}" for k in range(len(groups))]
+                for term, group in zip(terms, groups, strict=True):
+                    text += f"  reg signed [{width - 1}:0] {term};\n  always @(posedge clk) if (ce) {term} <= {' + '.join(group)};\n"
+            first = f"{'-' if begin < 0 else ''}{size}'sd{abs(begin)}"
+            shifted = f"{terms[0]} <<< {shift}" if terms and shift else terms[0] if terms else "0"
+            text += f"""  wire signed [{size - 1}:0] n{out} = {shifted};
+  reg signed [{size - 1}:0] a{out};
+  always @(posedge clk) if (ce & go[{last}]) a{out} <= n{out} + (fresh[{last}] ? {first} : a{out});
+"""
+        return text
+
+
+def _signed(wire: str, kept: FixedType) -> str:
+    return f"$signed({wire})" if kept.signed else f"$signed({{1'b0, {wire}}})"

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from flow.rtl.graph import Array
+from flow.stream.elements import Element
 from flow.stream.kernel import Kernel
-from flow.stream.plan import Element
-
-Array = NDArray[np.float64]
 
 
 def evaluate(elements: Sequence[Element], kernels: Mapping[str, Kernel], x: Array) -> dict[str, Array]:
@@ -38,10 +36,9 @@ def _evaluate(e: Element, kernel: Kernel | None, sources: Sequence[Array]) -> Ar
         return np.pad(image, ((0, 0), (s["top"], s["bottom"]), (s["left"], s["right"]), (0, 0)))
     if kernel is None:  # fork and gather move words only
         return image
-    if e.kind == "join":
+    if e.kind in ("join", "point"):
         return kernel.predict(np.concatenate(sources, axis=-1).reshape(-1, kernel.inputs[0]))
-    if e.kind == "point":
-        return kernel.predict(image.reshape(-1, kernel.inputs[0]))
     s = e.settings
     windows = sliding_window_view(image, (s["height"], s["width"]), axis=(1, 2))[:, :: s["down"], :: s["right"]]
-    return kernel.predict(np.moveaxis(windows, 3, -1).reshape(-1, kernel.inputs[0]))
+    # a copy, for alkaid takes no arrays that are views and cannot be written
+    return kernel.predict(np.moveaxis(windows, 3, -1).copy().reshape(-1, kernel.inputs[0]))

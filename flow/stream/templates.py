@@ -3,9 +3,8 @@
 Every frame that comes in has all its pixels (`guard` sees to that), so each element counts them on its own and none can lose its place.
 """
 
-from flow.stream.plan import Element
-
-HEAD = "`timescale 1 ns / 1 ps\n"
+from flow.stream.elements import Element
+from flow.stream.kernel import HEAD, extended
 
 
 def bits(count: int) -> int:
@@ -48,30 +47,65 @@ def arithmetic(name: str, x: str) -> str:
 """
 
 
+def arithmetic_ports(module: str, size: int, out: int) -> str:
+    """Write the head of arithmetic: `v` marks a window `x` of `size` bits, `hold` asks for it to stay, `out_v` marks a pixel `y`."""
+    return f"""{HEAD}module {module} (
+  input clk, input rst, input ce, input v, input [{size - 1}:0] x, output hold, output out_v, output [{out - 1}:0] y
+);
+"""
+
+
 def unrolled(name: str, latency: int, size: int, out: int, kernel: bool = True) -> str:
     """Write the marks beside a kernel that takes a window each cycle."""
     inside = f"k_{name} kernel (.clk(clk), .ce(ce), .x(x), .y(y));" if kernel else "assign y = 0;"
-    return f"""{HEAD}module a_{name} (
-  input clk, input rst, input ce, input v, input [{size - 1}:0] x, output hold, output out_v, output [{out - 1}:0] y
-);
-  reg [{latency - 1}:0] ov;
+    return f"""{arithmetic_ports(f"a_{name}", size, out)}  reg [{latency - 1}:0] ov;
   assign hold = 1'b0, out_v = ov[{latency - 1}];
   always @(posedge clk)
-    if (rst) ov <= {latency}'d0;
+    if (rst) ov <= 0;
     else if (ce) ov <= {{ov, v}};
   {inside}
 endmodule
 """
 
 
-def reused(name: str, marks: str, size: int, out: int) -> str:
-    """Write the marks of multipliers that are used again, without them."""
-    return f"""{HEAD}module a_{name} (
-  input clk, input rst, input ce, input v, input [{size - 1}:0] x, output hold, output out_v, output [{out - 1}:0] y
-);
-{marks}
-  assign y = 0;
+def reused(name: str, reuse: int, steps: int, behind: int, size: int, out: int) -> str:
+    """Write the marks of multipliers that are used again, without them; see `marks`."""
+    return f"""{arithmetic_ports(f"a_{name}", size, out)}{marks(reuse, steps, behind)}  assign y = 0;
 endmodule
+"""
+
+
+def marks(reuse: int, steps: int, behind: int) -> str:
+    """Write what travels beside the data: which step runs (`at`), and when a window is done.
+
+    Args:
+        reuse: steps of a window, at least 2.
+        steps: registers from a step to its sums, at least 2.
+        behind: registers behind the sums.
+    """
+    ib = bits(reuse)
+    return f"""  reg busy; reg [{ib - 1}:0] count;
+  wire run = v | busy;
+  wire [{ib - 1}:0] at = v ? {ib}'d0 : count;
+  wire last = at == {ib}'d{reuse - 1};
+  assign hold = run & ~last;
+  always @(posedge clk)
+    if (rst) busy <= 1'b0;
+    else if (ce & run) busy <= ~last;
+  always @(posedge clk) if (ce & run) count <= at + {ib}'d1;
+  reg [{steps - 1}:0] go, fresh; reg [{steps}:0] ends;
+  always @(posedge clk)
+    if (rst) begin go <= 0; ends <= 0; end
+    else if (ce) begin
+      go <= {{go[{steps - 2}:0], run}};
+      ends <= {{ends[{steps - 1}:0], run & last}};
+    end
+  always @(posedge clk) if (ce) fresh <= {{fresh[{steps - 2}:0], v}};
+  reg [{behind - 1}:0] ov;
+  always @(posedge clk)
+    if (rst) ov <= 0;
+    else if (ce) ov <= {{ov, ends[{steps}]}};
+  assign out_v = ov[{behind - 1}];
 """
 
 
@@ -196,16 +230,12 @@ endmodule
 
 def join(e: Element) -> str:
     """Two streams pixel by pixel."""
-    words, both = e.output.words, e.settings["both"]
-    types = e.settings["types"]
-    fields = []
-    for n, t in zip("ab", types, strict=True):
-        below = both.fraction - t.fraction
-        above = both.width - t.width - below
-        for k in range(words):
-            sign = [f"{{{above}{{{n}_data[{(k + 1) * t.width - 1}]}}}}" if t.signed else f"{above}'d0"] if above else []
-            fields.append("{" + ", ".join([*sign, f"{n}_data[{k * t.width} +: {t.width}]", *([f"{below}'d0"] if below else [])]) + "}")
-    size = 2 * words * both.width
+    words, both, types = e.output.words, e.settings["both"], e.settings["types"]
+    fields = [
+        extended(f"{side}_data", k * t.width, t.width, t.fraction, t.signed, both)
+        for side, t in zip("ab", types, strict=True)
+        for k in range(words)
+    ]  # fmt: skip
     return f"""{HEAD}module {e.name} (
   input clk, input rst,
   input a_valid, output a_ready, input [{types[0].width * words - 1}:0] a_data,
@@ -215,7 +245,7 @@ def join(e: Element) -> str:
   wire ce = out_ready | ~out_valid, hold;
   wire emit = a_valid & b_valid & ce & ~hold;
   assign a_ready = emit, b_ready = emit;
-  reg [{size - 1}:0] x;
+  reg [{2 * words * both.width - 1}:0] x;
   always @(posedge clk) if (emit) x <= {{{", ".join(reversed(fields))}}};
 {arithmetic(e.name, "x")}endmodule
 """
@@ -257,9 +287,9 @@ endmodule
 def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inner: str, flight: int = 16) -> str:
     """Write the top: AXI4-Stream in and out around the network, which only ever sees whole frames.
 
-    The first pixel of a frame has `s_axis_tuser`, the last one of each row `s_axis_tlast` (as AXI4-Stream Video). A frame that is cut short by
-    the next one is filled up with zeros while that one waits; pixels that belong to no frame are dropped. Each frame that began gives one
-    result, and `m_axis_tuser` says that its pixels were not as they should be.
+    The first pixel of a frame has `s_axis_tuser`, the last one of each row `s_axis_tlast` (as AXI4-Stream Video). A frame that the next one
+    cuts short is filled up with zeros while that one waits; pixels that belong to no frame are dropped. Each frame that began gives one
+    result; with its last pixel `m_axis_tuser` says that the frame was not as it should be.
     """
     rb, cb, fb, ob = bits(rows), bits(columns), bits(flight), bits(out_count)
     return f"""{HEAD}module {inner}_axis (
@@ -284,7 +314,7 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
   wire room;
   assign in_valid = s_axis_tvalid & ~stray & (~last | room);
   assign in_data = fill ? {size}'d0 : s_axis_tdata[{size - 1}:0];
-  assign s_axis_tready = stray | (in_ready & ~fill & (~last | room));
+  assign s_axis_tready = ~rst & (stray | (in_ready & ~fill & (~last | room)));
   wire go = in_valid & in_ready;
   wire wrong = (first ? 1'b0 : bad) | fill | (s_axis_tlast != last_c);
   always @(posedge clk)
@@ -304,11 +334,20 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
     else count <= count + enter - leave;
   always @(posedge clk) if (enter) damaged <= {{damaged[{flight - 2}:0], wrong}};
   wire [{fb}:0] at = count - 1;
-  // A result may be there before its frame is known to be whole.
-  assign m_axis_tvalid = out_valid & (count != 0), out_ready = m_axis_tready & (count != 0);
-  assign m_axis_tuser = damaged[at[{fb - 1}:0]], m_axis_tlast = o == {ob}'d{out_count - 1}, m_axis_tdata = out_data;
+  // The last pixel of a result waits, in a register, until its frame is known to be whole: the network must not stop for it.
+  reg full; reg [{out_size - 1}:0] kept;
+  wire offered = full | out_valid;
+  wire whole = ~m_axis_tlast | (count != 0);
+  assign out_ready = ~full;
+  assign m_axis_tvalid = offered & whole & ~rst, m_axis_tdata = full ? kept : out_data;
+  assign m_axis_tlast = o == {ob}'d{out_count - 1}, m_axis_tuser = m_axis_tlast & damaged[at[{fb - 1}:0]];
+  wire give = m_axis_tvalid & m_axis_tready;
+  always @(posedge clk) if (~full) kept <= out_data;
   always @(posedge clk)
-    if (rst) o <= 0;
-    else if (m_axis_tvalid & m_axis_tready) o <= m_axis_tlast ? {ob}'d0 : o + {ob}'d1;
+    if (rst) begin full <= 1'b0; o <= 0; end
+    else begin
+      full <= offered & ~give;
+      if (give) o <= m_axis_tlast ? {ob}'d0 : o + {ob}'d1;
+    end
 endmodule
 """
