@@ -1,0 +1,165 @@
+"""What the arithmetic of one layer takes in look-up tables and DSP slices, unrolled or with multipliers used again: estimates, before synthesis.
+
+Unrolled, it is the law of `flow.estimate.model` at the adder bits, digits and products of one window. An array of multipliers is the sum of
+its parts, counted from the weights:
+
+====================  ==================================================================================================
+part                  look-up tables
+====================  ==================================================================================================
+products              `PRODUCT` a bit of input times a bit of weight, `PRODUCT_BIT` a bit of the product; none in a DSP slice
+table of weights      one for each bit that differs from the others and from 0 and 1 over the steps, and 64 steps
+choice of inputs      one for each bit and four steps
+sums                  one a bit of each adder of the trees
+accumulators          one a bit
+words                 `WORD` a bit that is rounded, clamped or compared behind the sums
+====================  ==================================================================================================
+
+`PRODUCT`, `PRODUCT_BIT`, `WORD` and `FIXED` were fitted to arrays that Yosys mapped for the family xcu; see docs/streaming.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.estimate import features
+from flow.estimate.model import law
+from flow.rtl.graph import Graph
+from flow.stream.mac import accumulator, tail
+from flow.stream.elements import Element
+
+PRODUCT, WORD, FIXED = 2.0, 2.0, 30.0  # look-up tables
+SPREAD = 1.5
+DSP_BITS = 9  # Yosys keeps narrower products in look-up tables
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An estimate.
+
+    Attributes:
+        lut: look-up tables.
+        low: they are at least so many in 95 of 100 cases.
+        high: at most.
+        dsp: DSP slices.
+    """
+
+    lut: float
+    low: float
+    high: float
+    dsp: int = 0
+
+
+@dataclass(frozen=True)
+class Array:
+    """Parts of an array of multipliers.
+
+    Attributes:
+        products: multipliers with a weight that is not always 0.
+        product_bits: bits of input times bits of weight, over the multipliers.
+        product_width: bits of one product.
+        table: look-up tables of weights.
+        choice: look-up tables that choose the inputs of a step.
+        sums: bits of the adders of the trees.
+        accumulators: bits of the accumulators.
+        words: bits that are rounded, clamped or compared behind them.
+    """
+
+    products: int
+    product_bits: int
+    product_width: int
+    table: int
+    choice: int
+    sums: int
+    accumulators: int
+    words: float
+
+
+def weighted(element: Element) -> bool:
+    """Tell whether an element has multipliers that can be used again: a convolution or a dense layer."""
+    return element.kind in ("window", "point") and element.graph is not None and element.graph.layers[2].kind == "Dense"
+
+
+def unrolled(graph: Graph) -> Cost:
+    """Estimate the adder trees of a window: window -> dense -> ...."""
+    found = law("lut").predict(features.features(graph, levels=1.0))  # the look-up tables do not depend on where the registers are
+    return Cost(found.value, found.low, found.high)
+
+
+def count(graph: Graph, reuse: int) -> Array:
+    """Count the parts of the array that `flow.stream.mac.build_mac` writes.
+
+    Args:
+        graph: window -> dense -> ....
+        reuse: cycles of a window, at least 2.
+    """
+    window, _, dense = graph.layers[:3]
+    kernel, kept = dense.weights["weight"]
+    n, outputs = kernel.shape
+    lanes = -(-n // reuse)
+    codes = np.zeros((reuse * lanes, outputs), np.int64)
+    codes[:n] = kept.codes(kernel)
+    steps = codes.reshape(reuse, lanes * outputs)
+    live = (steps != 0).any(axis=0).reshape(lanes, outputs)
+    width = window.type.width + kept.width + (not window.type.signed)
+    total = accumulator(graph)
+    work = features.layers(tail(graph))
+    return Array(
+        products=int(live.sum()), product_bits=int(live.sum()) * window.type.width * kept.width, product_width=width,
+        table=_table(steps, kept.width), choice=int(live.any(axis=1).sum()) * window.type.width * -(-reuse // 4),
+        sums=_sums(live.sum(axis=0), width), accumulators=int(live.any(axis=0).sum()) * total.width,
+        words=sum(w.word_bits for w in work.values()),
+    )  # fmt: skip
+
+
+def _table(steps: NDArray[np.int64], width: int) -> int:
+    """Return the look-up tables of a table of weights: bits that are the same, or always 0 or 1, take none of their own.
+
+    Args:
+        steps: (reuse, weights) codes.
+        width: bits of a weight.
+    """
+    reuse = len(steps)
+    if reuse <= 2:  # a bit is the counter, its inverse, or constant
+        return 0
+    columns = ((steps[:, :, None] >> np.arange(width)) & 1).astype(np.uint8).reshape(reuse, -1)
+    columns = columns[:, columns.any(axis=0) & ~columns.all(axis=0)]
+    return len(np.unique(np.packbits(columns, axis=0), axis=1).T) * -(-reuse // 64)
+
+
+def _sums(terms: NDArray[np.int64], width: int) -> int:
+    """Return the bits of the adders that make one sum of each output's products; every level of four adds two bits, as in the Verilog."""
+    bits = 0
+    for count in terms.tolist():
+        left, wide = int(count), width
+        while left > 1:
+            groups, wide = -(-left // 4), wide + 2
+            bits += (left - groups) * wide
+            left = groups
+    return bits
+
+
+def array(graph: Graph, reuse: int, dsp: bool) -> Cost:
+    """Estimate an array of multipliers.
+
+    Args:
+        graph: window -> dense -> ....
+        reuse: cycles of a window, at least 2.
+        dsp: products may be mapped to DSP slices.
+    """
+    parts = count(graph, reuse)
+    slices = parts.products if dsp and parts.product_width >= DSP_BITS else 0
+    products = 0.0 if slices else PRODUCT * parts.product_bits
+    lut = FIXED + products + parts.table + parts.choice + parts.sums + parts.accumulators + WORD * parts.words
+    return Cost(lut, lut / SPREAD, lut * SPREAD, slices)
+
+
+def estimate(graph: Graph, reuse: int, dsp: bool = False) -> Cost:
+    """Estimate the arithmetic of a layer with a reuse factor; 1: unrolled, which uses no DSP slice.
+
+    Args:
+        graph: window -> dense -> ....
+        reuse: cycles of a window.
+        dsp: products of two signals may be mapped to DSP slices.
+    """
+    return array(graph, reuse, dsp) if reuse > 1 else unrolled(graph)

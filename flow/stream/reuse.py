@@ -1,0 +1,207 @@
+"""Chooser of reuse factors: how many cycles each layer takes for one of its pixels, so that frames are kept up with and little logic is used.
+
+An element takes one pixel a cycle. When a pixel completes a window, an element with reuse factor r takes no further one for r - 1 cycles, while
+its multipliers go through the inputs. So a frame keeps it busy for
+
+    pixels - windows + windows * r
+
+cycles. Frames are kept up with at the rate of the slowest element, if queues hold what comes faster than that; so each element may be chosen on
+its own, and the least of each is the least of all.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from flow.core.errors import ConfigError
+from flow.core.plugins import suggest
+from flow.stream.cost import Cost, estimate, weighted
+from flow.stream.elements import Element
+
+Prefer = Literal["lut", "dsp"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What one element got.
+
+    Attributes:
+        reuse: cycles of one of its pixels; 1: unrolled, or it has no weights.
+        cycles: that a frame keeps it busy.
+        limit: the highest reuse factor that the budget allows, or that makes sense: with one multiplier for each output.
+        cost: estimated arithmetic; None: it has no weights, so the choice does not change it.
+        unrolled: what it would be unrolled.
+        fixed: the factor was given.
+    """
+
+    reuse: int
+    cycles: int
+    limit: int = 1
+    cost: Cost | None = None
+    unrolled: Cost | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Reuse factors of a network.
+
+    Attributes:
+        budget: cycles of a frame.
+        prefer: what was saved first.
+        dsp: products may be in DSP slices.
+        elements: by name, in the order of the network.
+    """
+
+    budget: int
+    prefer: Prefer
+    dsp: bool
+    elements: Mapping[str, Chosen]
+
+    @property
+    def reuse(self) -> dict[str, int]:
+        """Reuse factors of the elements that have weights, as `flow.stream.build.build` takes them."""
+        return {name: c.reuse for name, c in self.elements.items() if c.cost}
+
+    @property
+    def cycles(self) -> dict[str, int]:
+        """Busy cycles of a frame by element."""
+        return {name: c.cycles for name, c in self.elements.items()}
+
+    @property
+    def interval(self) -> int:
+        """Cycles between frames that the slowest element allows."""
+        return max(self.cycles.values())
+
+    @property
+    def total(self) -> Cost:
+        """Estimated arithmetic of all elements with weights; the interval as if all errors had the same sign, which is too wide."""
+        costs = [c.cost for c in self.elements.values() if c.cost]
+        return Cost(*(sum(getattr(c, key) for c in costs) for key in ("lut", "low", "high")), sum(c.dsp for c in costs))
+
+    def why(self, name: str) -> str:
+        """Say in words what was chosen for an element, and why."""
+        c = self.elements[name]
+        busy = f"{c.cycles:,} of {self.budget:,} cycles"
+        if c.cost is None or c.unrolled is None:
+            return f"{name}: no weights; {busy}"
+        chosen = f"{name}: {_words(c.reuse)}{', as set' if c.fixed else ''}; {busy}; {_size(c.cost)}"
+        if c.fixed:
+            return chosen
+        if c.limit == 1:
+            return f"{chosen}. The frame leaves no time to use multipliers again"
+        if c.reuse == 1:
+            return f"{chosen}. Adders for constant weights take less than multipliers that are used up to {c.limit} times"
+        sure = "" if c.unrolled.low > c.cost.high or self.prefer == "dsp" else "; the intervals overlap, so this may be a mistake"
+        return f"{chosen}, unrolled {_size(c.unrolled)}. Up to {c.limit} were possible{sure}"
+
+    def text(self) -> str:
+        """Return the choice as lines of text, one for each element."""
+        saved = "look-up tables" if self.prefer == "lut" else "DSP slices, then look-up tables"
+        head = f"{self.budget:,} cycles a frame, the slowest element takes {self.interval:,}; saved: {saved}; arithmetic {_size(self.total)}"
+        return "\n".join([head, *(self.why(name) for name in self.elements)]) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice as data: budget, interval, and by element the factor, the limit, the cycles, the costs and the words."""
+        return {
+            "budget_cycles": self.budget, "interval_cycles": self.interval, "prefer": self.prefer, "dsp": self.dsp, "total": asdict(self.total),
+            "elements": {name: {**asdict(c), "why": self.why(name)} for name, c in self.elements.items()},
+        }  # fmt: skip
+
+
+def _words(reuse: int) -> str:
+    return "unrolled" if reuse == 1 else f"reuse factor {reuse}"
+
+
+def _size(cost: Cost) -> str:
+    slices = f" and {cost.dsp:,} DSP slices" if cost.dsp else ""
+    return f"about {cost.lut:,.0f} LUT ({cost.low:,.0f} to {cost.high:,.0f}){slices}"
+
+
+def cycles(element: Element, reuse: int = 1) -> int:
+    """Return the cycles that a frame keeps an element busy; zeros of padding count, as each is a pixel."""
+    pixels, windows = (link.rows * link.columns for link in (element.source, element.output))
+    if element.kind == "pad":
+        return windows
+    return pixels + windows * (reuse - 1)
+
+
+def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: float | None) -> int:
+    """Return the cycles of a frame.
+
+    Args:
+        elements: of the network.
+        clock_ns: clock period.
+        frame_rate_hz: frames per second; None: one pixel a cycle at the place with most pixels, padding included.
+
+    Raises:
+        ConfigError: the rate is above what one pixel a cycle allows.
+    """
+    pixels, name = max((cycles(e), e.name) for e in elements)
+    if frame_rate_hz is None:
+        return pixels
+    budget = math.floor(1e9 / (clock_ns * frame_rate_hz) + 1e-6)  # 195,312.5 frames/s of 1,024 pixels at 5 ns are possible
+    if budget < pixels:
+        raise ConfigError(
+            f"hardware.frame_rate_hz = {frame_rate_hz:g}: a frame of {pixels:,} pixels (in '{name}') takes {pixels:,} cycles of {clock_ns:g} ns, "
+            f"one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; a faster clock raises it."
+        )
+    return budget
+
+
+def factors(inputs: int, limit: int) -> list[int]:
+    """Return the reuse factors worth a look: of those with the same number of multipliers the lowest, which has the shortest table.
+
+    Args:
+        inputs: words of a window.
+        limit: highest factor.
+
+    >>> factors(9, 9)
+    [1, 2, 3, 5, 9]
+    """
+    return sorted({r for lanes in range(1, inputs + 1) if (r := -(-inputs // lanes)) <= limit} | {1})
+
+
+def choose(
+    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, dsp: bool = False
+) -> Choice:
+    """Choose the reuse factors that fit into a frame and cost least by the estimate of `flow.stream.cost`; of equal ones the lowest.
+
+    Args:
+        elements: of the network, from `flow.stream.plan.plan`.
+        budget_cycles: cycles of a frame; see `frame_budget`.
+        prefer: ``lut``: fewest look-up tables; ``dsp``: fewest DSP slices, then look-up tables.
+        fixed: factors that are given, by the layer that the element begins with.
+        dsp: synthesis may map products to DSP slices.
+
+    Raises:
+        ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
+            not possible or does not fit.
+    """
+    given, known = dict(fixed or {}), {e.layer: e.name for e in elements if weighted(e)}
+    for layer in given:
+        if layer not in known:
+            raise ConfigError(
+                f"hardware.reuse.{layer}: no layer of this name has multipliers to use again. Those that have: "
+                f"{', '.join(known) or 'none'}.{suggest(layer, list(known))}"
+            )
+    found = {e.name: _choose(e, budget_cycles, prefer, given.get(e.layer), dsp) for e in elements}
+    return Choice(budget_cycles, prefer, dsp, found)
+
+
+def _choose(e: Element, budget: int, prefer: Prefer, given: int | None, dsp: bool) -> Chosen:
+    least = cycles(e)
+    if least > budget:
+        raise ConfigError(f"'{e.name}' takes {least:,} cycles for the pixels of a frame, and there are only {budget:,}. Lower the frame rate.")
+    if not weighted(e) or e.graph is None:
+        return Chosen(1, least)
+    inputs = e.graph.layers[0].shape[0]
+    limit = min(inputs, 1 + (budget - least) // (e.output.rows * e.output.columns))
+    if given is not None and given > limit:
+        reason = f"it has {inputs} inputs" if limit == inputs else f"a frame has {budget:,} cycles, and it would take {cycles(e, given):,}"
+        raise ConfigError(f"hardware.reuse.{e.layer} = {given}: at most {limit} is possible, because {reason}.")
+    costs = {r: estimate(e.graph, r, dsp) for r in ([given] if given else factors(inputs, limit))}
+    order = {r: ((c.dsp, c.lut, r) if prefer == "dsp" else (c.lut, c.dsp, r)) for r, c in costs.items()}
+    best = min(costs, key=order.__getitem__)
+    return Chosen(best, cycles(e, best), limit, costs[best], costs.get(1) or estimate(e.graph, 1, dsp), given is not None)

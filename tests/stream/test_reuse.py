@@ -1,0 +1,199 @@
+"""The chooser of reuse factors, against brute force and against arrays that Yosys mapped."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flow.core.errors import ConfigError
+from flow.rtl.graph import FixedType, Graph, Layer
+from flow.rtl.lower import lower
+from flow.stream import cost
+from flow.stream.kernel import build as build_kernel
+from flow.stream.mac import build_mac
+from flow.stream.model import evaluate
+from flow.stream.plan import plan
+from flow.stream.reuse import choose, cycles, factors, frame_budget
+
+PART, CLOCK = "xcku035-fbva676-2-e", 5.0
+PIXEL, WEIGHT, BIAS = FixedType(False, 4, 2, "RND_CONV", "SAT"), FixedType(True, 4, 1), FixedType(True, 8, 2)
+NO_PAD = dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 0)
+
+
+def weights(rng, *shape):
+    kernel = WEIGHT.codes(rng.uniform(-0.9, 0.9, shape)) / 2.0**WEIGHT.fraction
+    return {"weight": (kernel, WEIGHT), "bias": (BIAS.codes(rng.uniform(-1, 1, shape[-1])) / 2.0**BIAS.fraction, BIAS)}
+
+
+def conv(name, before, shape, stride, rng, channels, size=3):
+    settings = {"dilation_height": 1, "dilation_width": 1, "stride_height": stride, "stride_width": stride, **NO_PAD}
+    wide = FixedType(True, 20, 12)
+    made = Layer(name, "Conv2D", (before,), shape, wide, settings, weights(rng, size, size, channels, shape[-1]), wide)
+    return [made, Layer(f"{name}_relu", "Activation", (name,), shape, PIXEL, {"activation": "relu"})]
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """6 x 7 image -> padding -> conv 3 x 3 -> conv 3 x 3, every second window -> dense."""
+    rng = np.random.default_rng(0)
+    pads = {"pad_top": 1, "pad_bottom": 1, "pad_left": 1, "pad_right": 1}
+    wide = FixedType(True, 20, 12)
+    return Graph(
+        (
+            Layer("image", "Input", (), (6, 7, 1), PIXEL),
+            Layer("padded", "ZeroPadding2D", ("image",), (8, 9, 1), PIXEL, pads),
+            *conv("first", "padded", (6, 7, 2), 1, rng, 1),
+            *conv("second", "first_relu", (2, 3, 3), 2, rng, 2),
+            Layer("flat", "Reshape", ("second_relu",), (18,), PIXEL),
+            Layer("dense", "Dense", ("flat",), (2,), wide, {}, weights(rng, 18, 2), wide),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def elements(graph):
+    return plan(graph)
+
+
+def walked(element, reuse):
+    """Count the cycles of a frame pixel by pixel: one for each, and the multipliers' for each that completes a window."""
+    if element.kind == "pad":
+        return element.output.rows * element.output.columns
+    size = {key: element.settings.get(key, 1) for key in ("height", "width", "down", "right")}
+    if element.kind == "gather":
+        return element.source.rows * element.source.columns
+    total = 0
+    for row, column in itertools.product(range(element.source.rows), range(element.source.columns)):
+        top, left = row - size["height"] + 1, column - size["width"] + 1
+        complete = top >= 0 and left >= 0 and top % size["down"] == 0 and left % size["right"] == 0
+        total += reuse if complete else 1
+    return total
+
+
+@pytest.mark.parametrize("reuse", [1, 2, 7])
+def test_busy_cycles_are_those_of_a_walk_over_the_pixels(elements, reuse):
+    for e in elements:
+        r = reuse if cost.weighted(e) else 1
+        assert cycles(e, r) == walked(e, r), e.name
+
+
+@pytest.mark.parametrize("dsp", [False, True])
+@pytest.mark.parametrize("prefer", ["lut", "dsp"])
+@pytest.mark.parametrize("budget", [72, 73, 80, 126, 200, 1000, 10_000])
+def test_nothing_that_fits_is_cheaper(elements, budget, prefer, dsp):
+    choice = choose(elements, budget, prefer, dsp=dsp)
+    assert choice.interval <= budget
+    assert choice.cycles == {e.name: walked(e, choice.elements[e.name].reuse) for e in elements}
+    layers = [e for e in elements if cost.weighted(e)]
+    assert list(choice.reuse) == [e.name for e in layers] == ["first", "second", "dense"]
+    options = [
+        [cost.estimate(e.graph, r, dsp) for r in range(1, e.graph.layers[0].shape[0] + 1) if walked(e, r) <= budget] for e in layers
+    ]
+    keys = (lambda c: (c.dsp, c.lut)) if prefer == "dsp" else (lambda c: (c.lut, c.dsp))
+    best = min(tuple(map(sum, zip(*map(keys, some), strict=True))) for some in itertools.product(*options))
+    assert keys(choice.total) == pytest.approx(best)
+
+
+def test_more_time_never_costs_more_and_saves_in_the_end(elements):
+    sizes = [choose(elements, budget).total.lut for budget in (72, 100, 200, 500, 5000)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 0.8 * sizes[0]
+    assert choose(elements, 5000).reuse["dense"] > 1
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 9, 18, 97])
+def test_factors_have_every_number_of_multipliers_once(inputs):
+    found = factors(inputs, inputs)
+    assert {-(-inputs // r) for r in found} == {-(-inputs // r) for r in range(1, inputs + 1)}
+    assert len({-(-inputs // r) for r in found}) == len(found)
+    assert all(-(-inputs // (r - 1)) > -(-inputs // r) for r in found if r > 1)
+    assert factors(inputs, 1) == [1]
+
+
+@pytest.mark.parametrize("given", [{"first": 9, "second": 18, "dense": 18}, {"first": 2, "second": 5}, {"second": 4, "dense": 7}])
+def test_any_reuse_computes_the_same(graph, elements, given):
+    x = PIXEL.codes(np.random.default_rng(1).uniform(0, 4, (20, 6, 7, 1))) / 2.0**PIXEL.fraction
+    choice = choose(elements, 5000, fixed=given)
+    assert {name: choice.reuse[name] for name in given} == given
+    found = []
+    for reuse in (dict.fromkeys(choice.reuse, 1), choice.reuse):
+        made = {
+            e.name: build_mac(f"a_{e.name}", e.graph, r, PART, CLOCK)
+            if (r := reuse.get(e.name, 1)) > 1
+            else build_kernel(f"k_{e.name}", e.graph, PART, CLOCK)
+            for e in elements
+            if e.graph is not None
+        }
+        found.append(evaluate(elements, made, x)[elements[-1].name].reshape(len(x), -1))
+    assert np.array_equal(*found)
+    assert np.array_equal(found[0], lower(graph).predict(x))
+    assert len(np.unique(found[0])) > 10
+
+
+def test_a_factor_that_is_given_is_kept_and_the_others_are_chosen(elements):
+    free, choice = choose(elements, 5000), choose(elements, 5000, fixed={"dense": 1})
+    assert choice.reuse == {**free.reuse, "dense": 1}
+    assert "as set" in choice.why("dense")
+    assert "as set" not in choice.why("first")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"secnd": 2}, "Did you mean 'second'"), ({"padded": 2}, "first, second, dense"), ({"dense": 19}, "it has 18 inputs"),
+        ({"second": 19}, "at most 7"),
+    ],
+)  # fmt: skip
+def test_a_factor_that_is_not_possible_is_refused(elements, given, words):
+    with pytest.raises(ConfigError, match=words):
+        choose(elements, 80, fixed=given)
+
+
+def test_budget_is_the_most_pixels_or_what_the_frame_rate_leaves(elements):
+    assert frame_budget(elements, CLOCK, None) == 72  # 8 x 9 with padding
+    assert frame_budget(elements, CLOCK, 1e9 / 72 / CLOCK) == 72
+    assert frame_budget(elements, CLOCK, 120e3) == 1666
+    with pytest.raises(ConfigError, match=r"padded.*72 cycles of 5 ns.*2,777,778 frames/s"):
+        frame_budget(elements, CLOCK, 3e6)
+    with pytest.raises(ConfigError, match="'padded' takes 72 cycles"):
+        choose(elements, 71)
+
+
+def test_reports_words_and_data(elements):
+    choice = choose(elements, 5000, dsp=True)
+    text, data = choice.text(), json.loads(json.dumps(choice.to_json()))
+    assert text.splitlines()[0].startswith("5,000 cycles a frame, the slowest element takes")
+    assert len(text.splitlines()) == 1 + len(elements)
+    assert data["elements"]["dense"]["reuse"] == choice.reuse["dense"]
+    assert data["elements"]["dense"]["cost"]["low"] < data["elements"]["dense"]["cost"]["lut"] < data["elements"]["dense"]["cost"]["high"]
+    assert data["elements"]["padded"]["cost"] is None
+    assert "no weights" in choice.why("padded")
+    assert "leaves no time" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
+
+
+def test_parts_of_an_array_are_those_of_its_weights():
+    kernel = np.array([[0.5, 0.0], [0.5, 0.25], [-0.5, 0.0], [0.0, 0.0]])  # codes 4 0, 4 2, -4 0, 0 0
+    layer = Layer("dense", "Dense", (), (2,), FixedType(True, 12, 6), {}, {"weight": (kernel, WEIGHT)}, None)
+    from flow.stream.plan import chained
+
+    graph = chained(4, PIXEL, [layer])
+    two = cost.count(graph, 2)
+    assert (two.products, two.table) == (3, 0)  # lanes 0 and 1 of output 0, lane 1 of output 1; bits of two steps need no table
+    four = cost.count(graph, 4)
+    assert (four.products, four.sums) == (2, 0)
+    assert four.table == 3  # of 4, 4, -4, 0 and 0, 2, 0, 0: bit 2, bit 3, and bit 1 of the second
+    assert two.sums == 11  # one adder of products of 9 bits, two more for four terms
+
+
+@pytest.mark.parametrize("zero", [0.0, 0.6])
+def test_zero_weights_make_both_kinds_cheaper(elements, zero):
+    graph = elements[-1].graph
+    dense = graph.layers[2]
+    kernel, kept = dense.weights["weight"]
+    some = np.where(np.random.default_rng(2).random(kernel.shape) < zero, 0, kernel)
+    changed = replace(graph, layers=(*graph.layers[:2], replace(dense, weights={**dense.weights, "weight": (some, kept)})))
+    for reuse in (1, 2):
+        before, after = cost.estimate(graph, reuse, False).lut, cost.estimate(changed, reuse, False).lut
+        assert after < before if zero else after == before
