@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,13 @@ class Manifest:
         generator: program that wrote the Verilog, with its version.
         stage_delays_ns: estimated delay of each pipeline stage, clock to clock; empty when the part has no delay model.
         delay_model: what the delays were estimated with.
+        io: ``parallel``, a sample a cycle without handshake; or ``stream``, AXI4-Stream with one pixel a transfer. Of a stream `input` and
+            `output` are one pixel each, `latency` counts from the first pixel of a frame to its last result, `interval` from one frame to
+            the next, and `stages` are the modules that `top` is made of.
+        frame: rows and columns of a frame that comes in.
+        result: rows and columns of its result.
+        reuse: cycles for which the multipliers of an element are used for a window, by element; 1 where it is not there.
+        queues: pixels that may wait, by the place in front of an element.
     """
 
     top: str
@@ -140,6 +147,19 @@ class Manifest:
     generator: str
     stage_delays_ns: tuple[float, ...] = ()
     delay_model: str = ""
+    io: str = "parallel"
+    frame: tuple[int, int] = (1, 1)
+    result: tuple[int, int] = (1, 1)
+    reuse: Mapping[str, int] = field(default_factory=dict)
+    queues: Mapping[str, int] = field(default_factory=dict)
+
+    def pack_inputs(self, x: NDArray[np.float64]) -> Bytes:
+        """Pack whole samples (N, ...), channels last: a row each, or of a stream a row for each pixel; see `Port.pack`."""
+        return self.input.pack(x.reshape(len(x) * self.frame[0] * self.frame[1], -1))
+
+    def pack_outputs(self, y: NDArray[np.float64]) -> Bytes:
+        """Pack results (N, outputs) as `pack_inputs` packs samples."""
+        return self.output.pack(y.reshape(len(y) * self.result[0] * self.result[1], -1))
 
     def save(self, path: Path) -> None:
         """Write ``manifest.json``."""
@@ -159,6 +179,7 @@ class Manifest:
             document: dict[str, Any] = json.loads(path.read_text())
             document |= {k: _port(document[k]) for k in ("input", "output")}
             document |= {k: tuple(map(str, document[k])) for k in ("sources", "stages")}
+            document |= {k: tuple(map(int, document[k])) for k in ("frame", "result") if k in document}
             document["stage_delays_ns"] = tuple(map(float, document.get("stage_delays_ns", ())))
             return cls(**document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
