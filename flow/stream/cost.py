@@ -22,9 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.core.errors import InvalidInput
 from flow.estimate import features
 from flow.estimate.model import law
 from flow.rtl.graph import Graph
+from flow.rtl.lower import lower
 from flow.stream.mac import accumulator, tail
 from flow.stream.elements import Element
 
@@ -80,10 +82,18 @@ def weighted(element: Element) -> bool:
     return element.kind in ("window", "point") and element.graph is not None and element.graph.layers[2].kind == "Dense"
 
 
-def unrolled(graph: Graph) -> Cost:
-    """Estimate the adder trees of a window: window -> dense -> ...."""
-    found = law("lut").predict(features.features(graph, levels=1.0))  # the look-up tables do not depend on where the registers are
-    return Cost(found.value, found.low, found.high)
+def unrolled(graph: Graph, traced: bool = False) -> Cost:
+    """Estimate the adder trees of a window.
+
+    Args:
+        graph: window -> dense -> ....
+        traced: let alkaid make the adder trees, which takes a few seconds for 2,000 weights and halves the interval.
+    """
+    found = features.features(graph, levels=1.0)  # look-up tables do not depend on where the registers are
+    if traced:
+        found["alkaid_cost"] = max(float(lower(graph).logic.cost), 1.0)
+    lut = law("lut", traced).predict(found)
+    return Cost(lut.value, lut.low, lut.high)
 
 
 def count(graph: Graph, reuse: int) -> Array:
@@ -137,6 +147,15 @@ def _sums(terms: NDArray[np.int64], width: int) -> int:
             bits += (left - groups) * wide
             left = groups
     return bits
+
+
+def reusable(graph: Graph) -> bool:
+    """Tell whether the sums of a layer are the same in every order, which an array of multipliers needs."""
+    try:
+        tail(graph)
+    except InvalidInput:
+        return False
+    return True
 
 
 def array(graph: Graph, reuse: int, dsp: bool) -> Cost:

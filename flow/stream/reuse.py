@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from flow.core.errors import ConfigError
 from flow.core.plugins import suggest
+from flow.rtl.graph import Graph
+from flow.stream import cost
 from flow.stream.cost import Cost, estimate, weighted
 from flow.stream.elements import Element
 
@@ -29,7 +31,7 @@ class Chosen:
     Attributes:
         reuse: cycles of one of its pixels; 1: unrolled, or it has no weights.
         cycles: that a frame keeps it busy.
-        limit: the highest reuse factor that the budget allows, or that makes sense: with one multiplier for each output.
+        limit: the highest reuse factor: the words of a window, or what the budget allows; 1 where the order of the sums matters.
         cost: estimated arithmetic; None: it has no weights, so the choice does not change it.
         unrolled: what it would be unrolled.
         fixed: the factor was given.
@@ -90,7 +92,7 @@ class Choice:
         if c.fixed:
             return chosen
         if c.limit == 1:
-            return f"{chosen}. The frame leaves no time to use multipliers again"
+            return f"{chosen}. There is no time to use multipliers again, or the order of its sums matters"
         if c.reuse == 1:
             return f"{chosen}. Adders for constant weights take less than multipliers that are used up to {c.limit} times"
         sure = "" if c.unrolled.low > c.cost.high or self.prefer == "dsp" else "; the intervals overlap, so this may be a mistake"
@@ -164,8 +166,9 @@ def factors(inputs: int, limit: int) -> list[int]:
 
 
 def choose(
-    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, dsp: bool = False
-) -> Choice:
+    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, *,
+    dsp: bool = False, traced: bool = False,
+) -> Choice:  # fmt: skip
     """Choose the reuse factors that fit into a frame and cost least by the estimate of `flow.stream.cost`; of equal ones the lowest.
 
     Args:
@@ -174,6 +177,7 @@ def choose(
         prefer: ``lut``: fewest look-up tables; ``dsp``: fewest DSP slices, then look-up tables.
         fixed: factors that are given, by the layer that the element begins with.
         dsp: synthesis may map products to DSP slices.
+        traced: where the intervals of unrolled and reused overlap, let alkaid make the adder trees, which takes seconds and decides better.
 
     Raises:
         ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
@@ -186,22 +190,53 @@ def choose(
                 f"hardware.reuse.{layer}: no layer of this name has multipliers to use again. Those that have: "
                 f"{', '.join(known) or 'none'}.{suggest(layer, list(known))}"
             )
-    found = {e.name: _choose(e, budget_cycles, prefer, given.get(e.layer), dsp) for e in elements}
-    return Choice(budget_cycles, prefer, dsp, found)
+    rule = _Rule(budget_cycles, prefer, dsp, traced)
+    return Choice(budget_cycles, prefer, dsp, {e.name: rule.choose(e, given.get(e.layer)) for e in elements})
 
 
-def _choose(e: Element, budget: int, prefer: Prefer, given: int | None, dsp: bool) -> Chosen:
-    least = cycles(e)
-    if least > budget:
-        raise ConfigError(f"'{e.name}' takes {least:,} cycles for the pixels of a frame, and there are only {budget:,}. Lower the frame rate.")
-    if not weighted(e) or e.graph is None:
-        return Chosen(1, least)
-    inputs = e.graph.layers[0].shape[0]
-    limit = min(inputs, 1 + (budget - least) // (e.output.rows * e.output.columns))
-    if given is not None and given > limit:
-        reason = f"it has {inputs} inputs" if limit == inputs else f"a frame has {budget:,} cycles, and it would take {cycles(e, given):,}"
-        raise ConfigError(f"hardware.reuse.{e.layer} = {given}: at most {limit} is possible, because {reason}.")
-    costs = {r: estimate(e.graph, r, dsp) for r in ([given] if given else factors(inputs, limit))}
-    order = {r: ((c.dsp, c.lut, r) if prefer == "dsp" else (c.lut, c.dsp, r)) for r, c in costs.items()}
-    best = min(costs, key=order.__getitem__)
-    return Chosen(best, cycles(e, best), limit, costs[best], costs.get(1) or estimate(e.graph, 1, dsp), given is not None)
+@dataclass(frozen=True)
+class _Rule:
+    """What is the same for all elements; see `choose`."""
+
+    budget: int
+    prefer: Prefer
+    dsp: bool
+    traced: bool
+
+    def choose(self, e: Element, given: int | None) -> Chosen:
+        """Choose for one element."""
+        least = cycles(e)
+        if least > self.budget:
+            raise ConfigError(
+                f"'{e.name}' takes {least:,} cycles for the pixels of a frame, and there are only {self.budget:,}. Lower the frame rate."
+            )
+        if e.graph is None or not weighted(e):
+            return Chosen(1, least)
+        limit = self._limit(e, e.graph, least, given)
+        costs = {r: estimate(e.graph, r, self.dsp) for r in {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}}
+        best = given or self._best(costs)
+        if self.traced and given is None and self.prefer == "lut" and len(costs) > 1:
+            other = min(c.low for r, c in costs.items() if r > 1), min(c.high for r, c in costs.items() if r > 1)
+            if costs[1].low < other[1] and other[0] < costs[1].high:
+                costs[1] = cost.unrolled(e.graph, traced=True)
+                best = self._best(costs)
+        return Chosen(best, cycles(e, best), limit, costs[best], costs[1], given is not None)
+
+    def _limit(self, e: Element, graph: Graph, least: int, given: int | None) -> int:
+        """Return the highest factor, and refuse a given one that is above it."""
+        inputs = graph.layers[0].shape[0]
+        fits = 1 + (self.budget - least) // (e.output.rows * e.output.columns)
+        limit = min(inputs, fits) if cost.reusable(graph) else 1
+        if given is not None and given > limit:
+            why = f"a frame has {self.budget:,} cycles, and it would take {cycles(e, given):,}"
+            if limit == inputs:
+                why = f"a window has {inputs} words"
+            elif limit < fits:
+                why = "the order of its sums matters"
+            raise ConfigError(f"hardware.reuse.{e.layer} = {given}: at most {limit} is possible, because {why}.")
+        return limit
+
+    def _best(self, costs: Mapping[int, Cost]) -> int:
+        if self.prefer == "dsp":
+            return min(costs, key=lambda r: (costs[r].dsp, costs[r].lut, r))
+        return min(costs, key=lambda r: (costs[r].lut, costs[r].dsp, r))

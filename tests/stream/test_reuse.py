@@ -142,8 +142,8 @@ def test_a_factor_that_is_given_is_kept_and_the_others_are_chosen(elements):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"secnd": 2}, "Did you mean 'second'"), ({"padded": 2}, "first, second, dense"), ({"dense": 19}, "it has 18 inputs"),
-        ({"second": 19}, "at most 7"),
+        ({"secnd": 2}, "Did you mean 'second'"), ({"padded": 2}, "first, second, dense"), ({"dense": 19}, "a window has 18 words"),
+        ({"second": 18}, "at most 7 is possible, because a frame has 80 cycles, and it would take 144"),
     ],
 )  # fmt: skip
 def test_a_factor_that_is_not_possible_is_refused(elements, given, words):
@@ -170,7 +170,7 @@ def test_reports_words_and_data(elements):
     assert data["elements"]["dense"]["cost"]["low"] < data["elements"]["dense"]["cost"]["lut"] < data["elements"]["dense"]["cost"]["high"]
     assert data["elements"]["padded"]["cost"] is None
     assert "no weights" in choice.why("padded")
-    assert "leaves no time" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
+    assert "no time to use" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
 
 
 def test_parts_of_an_array_are_those_of_its_weights():
