@@ -6,6 +6,7 @@ Many streams run at once, each bit of a word is one; each of them offers its own
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from flow.synth._netlist import Module, parse
 RESET = 4  # cycles
 IN, OUT = "s_axis_", "m_axis_"
 PATIENCE = 1000  # cycles in which nothing moves, beyond what the design says it takes
+Share = float | NDArray[np.floating[Any]]
 SPARE = 64  # cycles behind the last result
 
 
@@ -32,7 +34,7 @@ def pieces(design: Design) -> tuple[str, ...]:
     inner = [name for name in names if name.rpartition("_logic")[2].isdigit()]
     arrays = [f"a_{name}" for name, cycles in design.reuse.items() if cycles > 1 and name in design.kernels]
     queues = [name for name in names if name.endswith("_queue")]
-    return (*inner, *arrays, *queues, *(e.name for e in design.elements))
+    return tuple(dict.fromkeys((*inner, *arrays, *queues, *(e.name for e in design.elements))))
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def load(folder: Path, manifest: Manifest) -> Circuit:
 
 
 def simulate(
-    circuit: Circuit, manifest: Manifest, x: NDArray[np.float64], rng: np.random.Generator, frames: int = 2, gap: float = 0.0, stall: float = 0.0
+    circuit: Circuit, manifest: Manifest, x: NDArray[np.float64], rng: np.random.Generator, frames: int = 2,
+    gap: Share = 0.0, stall: Share = 0.0,
 ) -> Results:  # fmt: skip
     """Send frames through a mapped network.
 
@@ -89,8 +92,8 @@ def simulate(
         x: (N, ...) samples, channels last.
         rng: draws what registers hold at power-on, gaps and stalls.
         frames: that each stream sends, one behind the other.
-        gap: probability that a stream has no pixel in a cycle in which it could offer one.
-        stall: probability that it does not take a result in a cycle.
+        gap: probability that a stream has no pixel in a cycle in which it could offer one; of all, or of each (streams,).
+        stall: probability that it does not take a result in a cycle; the same.
 
     Raises:
         InvalidInput: values that do not fit the port.
@@ -169,7 +172,7 @@ class _Host:
         place = np.arange(count)
         whole = (place < self.taken[:, None]) & (self.got[:, :, 1] == (place % self.each == self.each - 1))
         values[~whole.reshape(-1)] = np.nan
-        marked = flat[:, 0].reshape(-1, self.each).any(axis=1)
+        marked = flat[:, 0].reshape(-1, self.each).max(axis=1).astype(bool)
         return Results(values.reshape(len(marked), -1)[: self.samples], marked[: self.samples], cycles, self.extra)
 
 

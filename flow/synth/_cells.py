@@ -29,6 +29,7 @@ class Model:
         parameters: names and defaults of the parameters that both are given.
         fixed: parameters that must have this value if they are there at all.
         tied: input pins that must be one of these constants.
+        prepare: ``settings -> settings`` that `evaluate` is given instead; worked out once.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -40,11 +41,13 @@ class Model:
     parameters: Mapping[str, int | str] = field(default_factory=dict)
     fixed: Mapping[str, int | str] = field(default_factory=dict)
     tied: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    prepare: Callable[[Settings], Settings] | None = None
 
 
 def choose(select: Words, one: Words, zero: Words) -> Words:
     """Return `one` where `select` is set, `zero` elsewhere."""
-    chosen: Words = zero ^ ((zero ^ one) & select)
+    chosen: Words = (one ^ zero) & select
+    chosen ^= zero  # in place: most of the time of a simulation is spent here
     return chosen
 
 
@@ -66,12 +69,23 @@ def _rows(init: Words, count: int) -> Words:
 
 
 def _lut(settings: Settings, pins: Words, state: Words) -> Words:
-    return table(_rows(np.asarray(settings["INIT"], np.uint64), 2 ** len(pins)), pins)[None]
+    rows = np.asarray(settings["low"]) ^ (np.asarray(settings["flip"]) & pins[0])
+    return table(rows, pins[1:])[None]
+
+
+def _lut_rows(size: int) -> Callable[[Settings], Settings]:
+    """Split the rows of tables by their first input: where it is 0, and what it changes when it is 1."""
+
+    def prepare(settings: Settings) -> Settings:
+        rows = _rows(np.asarray(settings["INIT"], np.uint64), 2**size)
+        return {"low": rows[0::2], "flip": rows[0::2] ^ rows[1::2]}
+
+    return prepare
 
 
 def _lut_model(size: int, pins: str, output: str) -> Model:
     names = [f"{pins}{i}" for i in range(size)] if pins == "I" else pins
-    return Model(tuple((name, 1) for name in names), ((output, 1),), _lut, parameters={"INIT": 0})
+    return Model(tuple((name, 1) for name in names), ((output, 1),), _lut, parameters={"INIT": 0}, prepare=_lut_rows(size))
 
 
 def _mux(settings: Settings, pins: Words, state: Words) -> Words:

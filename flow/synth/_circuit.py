@@ -247,5 +247,7 @@ def _levels(batches: Sequence[_Batch], nets: int, top: str) -> list[Step]:
         for first, last, (evaluate, batch) in zip(counts, counts[1:], logic, strict=False):
             keep = np.flatnonzero(level[first:last] == depth)
             if len(keep):
-                steps.append((evaluate, batch.part(keep), batch, keep))
+                part = batch.part(keep)
+                part.settings = batch.model.prepare(part.settings) if batch.model.prepare else part.settings
+                steps.append((evaluate, part, batch, keep))
     return steps
