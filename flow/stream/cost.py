@@ -1,20 +1,18 @@
 """What the arithmetic of one layer takes in look-up tables and DSP slices, unrolled or with multipliers used again: estimates, before synthesis.
 
 Unrolled, it is the law of `flow.estimate.model` at the adder bits, digits and products of one window. An array of multipliers is the sum of
-its parts, counted from the weights:
+its parts, which are counted from the weights:
 
-====================  ==================================================================================================
-part                  look-up tables
-====================  ==================================================================================================
-products              `PRODUCT` a bit of input times a bit of weight, `PRODUCT_BIT` a bit of the product; none in a DSP slice
-table of weights      one for each bit that differs from the others and from 0 and 1 over the steps, and 64 steps
-choice of inputs      one for each bit and four steps
-sums                  one a bit of each adder of the trees
-accumulators          one a bit
-words                 `WORD` a bit that is rounded, clamped or compared behind the sums
-====================  ==================================================================================================
+=================  =====================================================================================================
+part               look-up tables
+=================  =====================================================================================================
+products           `PRODUCT` for each of (weight bits - 2) x (input bits + 1) full adders; none where DSP slices multiply
+table of weights   `TABLE` for each bit that differs from the others, and from 0 and 1, over the steps, and each 64 steps
+choice of inputs   `CHOICE` for each bit and four steps
+sums and words     `SUM` a bit of each adder and accumulator, and a bit that is rounded, clamped or compared behind the sums
+=================  =====================================================================================================
 
-`PRODUCT`, `PRODUCT_BIT`, `WORD` and `FIXED` were fitted to arrays that Yosys mapped for the family xcu; see docs/streaming.md.
+The four numbers were fitted to arrays that Yosys mapped for the family xcu; see docs/streaming.md. Line buffers and queues are in neither.
 """
 
 from dataclasses import dataclass
@@ -28,10 +26,9 @@ from flow.estimate.model import law
 from flow.rtl.graph import Graph
 from flow.rtl.lower import lower
 from flow.stream.mac import accumulator, tail
-from flow.stream.elements import Element
 
-PRODUCT, WORD, FIXED = 2.0, 2.0, 30.0  # look-up tables
-SPREAD = 1.5
+PRODUCT, TABLE, CHOICE, SUM = 2.0, 1.5, 2.0, 1.25  # look-up tables
+SPREAD = 1.25  # 95 of 100 arrays are within this factor
 DSP_BITS = 9  # Yosys keeps narrower products in look-up tables
 
 
@@ -58,7 +55,7 @@ class Array:
 
     Attributes:
         products: multipliers with a weight that is not always 0.
-        product_bits: bits of input times bits of weight, over the multipliers.
+        adders: full adders in them.
         product_width: bits of one product.
         table: look-up tables of weights.
         choice: look-up tables that choose the inputs of a step.
@@ -68,18 +65,13 @@ class Array:
     """
 
     products: int
-    product_bits: int
+    adders: int
     product_width: int
     table: int
     choice: int
     sums: int
     accumulators: int
     words: float
-
-
-def weighted(element: Element) -> bool:
-    """Tell whether an element has multipliers that can be used again: a convolution or a dense layer."""
-    return element.kind in ("window", "point") and element.graph is not None and element.graph.layers[2].kind == "Dense"
 
 
 def unrolled(graph: Graph, traced: bool = False) -> Cost:
@@ -115,7 +107,7 @@ def count(graph: Graph, reuse: int) -> Array:
     total = accumulator(graph)
     work = features.layers(tail(graph))
     return Array(
-        products=int(live.sum()), product_bits=int(live.sum()) * window.type.width * kept.width, product_width=width,
+        products=int(live.sum()), adders=int(live.sum()) * max(kept.width - 2, 1) * (window.type.width + 1), product_width=width,
         table=_table(steps, kept.width), choice=int(live.any(axis=1).sum()) * window.type.width * -(-reuse // 4),
         sums=_sums(live.sum(axis=0), width), accumulators=int(live.any(axis=0).sum()) * total.width,
         words=sum(w.word_bits for w in work.values()),
@@ -168,8 +160,8 @@ def array(graph: Graph, reuse: int, dsp: bool) -> Cost:
     """
     parts = count(graph, reuse)
     slices = parts.products if dsp and parts.product_width >= DSP_BITS else 0
-    products = 0.0 if slices else PRODUCT * parts.product_bits
-    lut = FIXED + products + parts.table + parts.choice + parts.sums + parts.accumulators + WORD * parts.words
+    products = 0.0 if slices else PRODUCT * parts.adders
+    lut = products + TABLE * parts.table + CHOICE * parts.choice + SUM * (parts.sums + parts.accumulators + parts.words)
     return Cost(lut, lut / SPREAD, lut * SPREAD, slices)
 
 

@@ -18,7 +18,7 @@ from flow.core.errors import ConfigError
 from flow.core.plugins import suggest
 from flow.rtl.graph import Graph
 from flow.stream import cost
-from flow.stream.cost import Cost, estimate, weighted
+from flow.stream.cost import Cost, estimate
 from flow.stream.elements import Element
 
 Prefer = Literal["lut", "dsp"]
@@ -183,7 +183,7 @@ def choose(
         ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
             not possible or does not fit.
     """
-    given, known = dict(fixed or {}), {e.layer: e.name for e in elements if weighted(e)}
+    given, known = dict(fixed or {}), {e.layer: e.name for e in elements if e.reusable}
     for layer in given:
         if layer not in known:
             raise ConfigError(
@@ -210,7 +210,7 @@ class _Rule:
             raise ConfigError(
                 f"'{e.name}' takes {least:,} cycles for the pixels of a frame, and there are only {self.budget:,}. Lower the frame rate."
             )
-        if e.graph is None or not weighted(e):
+        if e.graph is None or not e.reusable:
             return Chosen(1, least)
         limit = self._limit(e, e.graph, least, given)
         costs = {r: estimate(e.graph, r, self.dsp) for r in {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}}

@@ -75,7 +75,7 @@ def walked(element, reuse):
 @pytest.mark.parametrize("reuse", [1, 2, 7])
 def test_busy_cycles_are_those_of_a_walk_over_the_pixels(elements, reuse):
     for e in elements:
-        r = reuse if cost.weighted(e) else 1
+        r = reuse if e.reusable else 1
         assert cycles(e, r) == walked(e, r), e.name
 
 
@@ -86,7 +86,7 @@ def test_nothing_that_fits_is_cheaper(elements, budget, prefer, dsp):
     choice = choose(elements, budget, prefer, dsp=dsp)
     assert choice.interval <= budget
     assert choice.cycles == {e.name: walked(e, choice.elements[e.name].reuse) for e in elements}
-    layers = [e for e in elements if cost.weighted(e)]
+    layers = [e for e in elements if e.reusable]
     assert list(choice.reuse) == [e.name for e in layers] == ["first", "second", "dense"]
     options = [
         [cost.estimate(e.graph, r, dsp) for r in range(1, e.graph.layers[0].shape[0] + 1) if walked(e, r) <= budget] for e in layers
