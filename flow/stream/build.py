@@ -65,7 +65,7 @@ def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | N
         graph: that hls4ml made for io_stream.
         part: FPGA part.
         clock_ns: clock period in ns.
-        reuse: cycles of a window by element.
+        reuse: cycles of a window by element, or by the layer it begins with.
         fifos: depth of each queue, by place as `queues` names them; those that are left out have none. A network with a sum of two streams
             stops for ever if the shorter one has no queue that is deep enough.
 
@@ -73,7 +73,9 @@ def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | N
         InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there.
         ConfigError: a clock that no pipeline depth reaches.
     """
-    elements, reuse, fifos = plan(graph), dict(reuse or {}), dict(fifos or {})
+    elements, fifos = plan(graph), dict(fifos or {})
+    names = {e.layer: e.name for e in elements if e.reusable}
+    reuse = {names.get(name, name): cycles for name, cycles in (reuse or {}).items()}
     _check(elements, reuse, fifos)
     files: dict[str, str] = {}
     kernels = {}

@@ -29,7 +29,7 @@ class Net:
 
     def weights(self, *shape):
         codes = self.rng.integers(-7, 8, shape) * (self.rng.random(shape) < 0.7)
-        bias = np.ldexp(self.rng.integers(-31, 32, shape[-1]).astype(float), -4)
+        bias = np.ldexp(self.rng.integers(-8, 32, shape[-1]).astype(float), -4)
         return {"weight": (np.ldexp(codes.astype(float), -3), WEIGHT), "bias": (bias, BIAS)}
 
     def conv(self, filters, size, stride=(1, 1), pads=(0, 0, 0, 0), depthwise=False, name="", **more):
@@ -146,3 +146,77 @@ def random_reuse(elements, seed):
     rng = np.random.default_rng(seed)
     can = [e for e in elements if e.reusable and e.settings["size"] > 1]
     return {e.name: int(rng.integers(2, e.settings["size"] + 1)) for e in can if rng.random() < 0.5}
+
+
+def residual():
+    """Return two convolutions with padding, and a sum around the second one."""
+    net = Net((6, 6, 2), 1).conv(3, (3, 3), pads=(1, 1, 1, 1)).act()
+    before = net.at
+    return net.zeros((1, 1, 1, 1)).conv(3, (3, 3)).signed().plus(before).act().end()
+
+
+def plain():
+    return Net((8, 8, 1), 2).conv(4, (3, 3), pads=(1, 1, 1, 1)).act().pool((2, 2), (2, 2)).conv(4, (3, 3)).act().end()
+
+
+def vector():
+    return Net((12,), 3).dense(8).act().dense(6).act().end(3)
+
+
+def line():
+    return Net((14, 2), 4, signed=True).conv(3, (1, 4), (1, 2), (0, 0, 1, 2)).act().pool((1, 3), (1, 2)).end()
+
+
+def image_out():
+    """Return a convolution as the last layer; the last two rows and columns of the image are in no window."""
+    return Net((7, 8, 2), 5).conv(3, (2, 3), (3, 3)).act(OUTPUT, "linear").graph()
+
+
+def from_image():
+    return Net((4, 5, 2), 6).end(3)
+
+
+def constants():
+    """Return a network with filters that are zero, one of them with a bias, and a layer that gives constants only."""
+    net = Net((5, 5, 2), 7).conv(3, (2, 2))
+    net.at.weights["weight"][0][..., :2] = 0
+    net.at.weights["bias"][0][:] = (0, 1.25, 0.5)
+    net.act()
+    before = net.at
+    net.conv(3, (1, 1), name="constant")
+    net.at.weights["weight"][0][:] = 0
+    return net.signed().plus(before).act().end()
+
+
+def table():
+    return Net((5, 4, 1), 8).conv(3, (2, 2)).signed().act(SIGNED, "tanh").end()
+
+
+def scaled():
+    """Return a network with a scale for each channel, and a leaky ReLU behind it."""
+    net = Net((5, 4, 2), 9).conv(3, (3, 2)).signed()
+    scale, bias = (np.broadcast_to(np.array(v), net.at.shape).copy() for v in ((0.5, -1.0, 0.75), (0.0, 0.5, -0.25)))
+    net.add("ApplyAlpha", net.at.shape, FixedType(True, 10, 5), {}, {"scale": (scale, WEIGHT), "bias": (bias, BIAS)}).signed()
+    net.add("ParametrizedActivation", net.at.shape, SIGNED, {"activation": "leakyrelu", "activ_param": 0.25})
+    return net.end()
+
+
+def odd_names():
+    """Return a network whose layers are called as parts of Verilog, or as modules that other layers have."""
+    net = Net((6, 6, 1), 10).conv(2, (2, 2), name="module").act(name="in")
+    before = net.at
+    net.conv(2, (1, 1), name="x").act(name="y").plus(before, name="sum").act(name="z")
+    net.conv(2, (2, 2), name="a_x").act(name="X").conv(2, (2, 2), name="sum_a").act(name="mux").conv(2, (1, 2), name="2x.y").act(name="reg")
+    return net.end()
+
+
+def twice():
+    """Return a network that adds a layer, and its input, to themselves."""
+    net = Net((4, 4, 2), 11)
+    net.plus(net.at).act().conv(2, (2, 2)).act()
+    return net.plus(net.at).act().end()
+
+
+NAMED = {f.__name__: f for f in (residual, plain, vector, line, image_out, from_image, constants, table, scaled, odd_names, twice)}
+REUSED = {"plain": {"conv2d_4": 5, "dense_7": 5}, "vector": {"dense_1": 12, "dense_3": 4, "dense_5": 3}, "image_out": {"conv2d_1": 4},
+          "line": {"conv1d_1": 3}, "residual": {"conv2d_4": 2, "dense_9": 54}, "odd_names": {"a_x": 3}}  # fmt: skip

@@ -1,0 +1,97 @@
+"""Streaming networks compute what the layers do: in numpy, and in simulated Verilog."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from flow.rtl.lower import lower
+from flow.stream.build import build
+from flow.stream.model import evaluate
+from flow.stream.plan import plan
+from tests.stream.bench import beats
+from tests.stream.networks import CLOCK, NAMED, PART, REUSED, inputs, random_network, random_reuse
+
+FRAMES = 12
+SEEDS = range(52)
+
+
+def values(design, x):
+    return evaluate(design.elements, design.kernels, x)[design.elements[-1].name].reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_network_computes_what_its_layers_do(seed):
+    graph = random_network(seed)
+    design = build(graph, PART, CLOCK, random_reuse(plan(graph), seed))
+    x = inputs(graph, 40, seed)
+    np.testing.assert_array_equal(values(design, x), lower(graph).predict(x))
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_network_computes_what_its_layers_do(name, reused):
+    if reused and name not in REUSED:
+        pytest.skip("has no layer to use again, or none that is particular")
+    graph = NAMED[name]()
+    design = build(graph, PART, CLOCK, REUSED[name] if reused else {})
+    x = inputs(graph, 40)
+    np.testing.assert_array_equal(values(design, x), lower(graph).predict(x))
+
+
+def test_the_random_networks_are_of_all_kinds_and_few_are_dead():
+    graphs = [random_network(seed) for seed in SEEDS]
+    plans = [plan(graph) for graph in graphs]
+    kinds = Counter(kind for elements in plans for kind in {e.kind for e in elements})
+    assert min(kinds[kind] for kind in ("window", "pad", "gather", "point", "join", "fork")) >= 8, kinds
+    assert sum(bool(random_reuse(elements, seed)) for seed, elements in zip(SEEDS, plans, strict=True)) >= 30
+    windows = {tuple(e.settings[k] for k in ("height", "width", "down", "right")) for es in plans for e in es if e.kind == "window"}
+    assert len(windows) >= 40
+    assert len({elements[0].source.shape for elements in plans}) >= 35
+    assert sum(elements[-1].output.rows * elements[-1].output.columns > 1 for elements in plans) >= 4
+    alive = sum(len(np.unique(lower(g).predict(inputs(g, 40, s)))) > 2 for s, g in zip(SEEDS, graphs, strict=True))
+    assert alive >= 40
+
+
+def send(case, count=FRAMES):
+    """Return random inputs of a network, and their pixels by frame; a skeleton's have no meaning."""
+    if case.bare:
+        source = case.design.elements[0].source
+        x = np.zeros((count, source.rows, source.columns, source.words))
+    else:
+        x = inputs(case.graph, count)
+    return x, beats(case.design.elements[0].source, x)
+
+
+@pytest.mark.parametrize(("gap", "stall"), [(0, 0), (30, 0), (0, 60), (30, 40)])
+def test_verilog_is_exact_with_gaps_and_stalls(simulation, gap, stall):
+    sent = [send(case) for case in simulation.cases]
+    for (case, result), (x, _) in zip(simulation.run([f for _, f in sent], gap=gap, stall=stall), sent, strict=True):
+        got, damaged = result.frames(case.pixels[1])
+        assert len(got) == FRAMES, case.name
+        assert not damaged.any(), case.name
+        if not case.bare:
+            np.testing.assert_array_equal(got, case.expected(x), err_msg=case.name)
+
+
+def test_nothing_depends_on_what_is_in_the_registers_before_the_reset(simulation):
+    frames = [send(case)[1] for case in simulation.cases]
+    first, *others = (simulation.run(frames, seed=seed) for seed in (1, 2, 3, 4))
+    for other in others:
+        for (case, a), (_, b) in zip(first, other, strict=True):
+            np.testing.assert_array_equal(a.cycles, b.cycles, err_msg=case.name)
+            np.testing.assert_array_equal(a.words, b.words, err_msg=case.name)
+
+
+def test_cycles(simulation):
+    results = {case.name: result for case, result in simulation.run([send(case)[1] for case in simulation.cases])}
+    for name in ("residual", "plain reused"):  # handshakes alone take the same time
+        np.testing.assert_array_equal(results[f"{name} bare"].cycles, results[name].cycles)
+    intervals = {name: set(np.diff(result.cycles)[-3:]) for name, result in results.items() if "image" not in name}
+    assert intervals["residual"] == {64}  # the padded image has 8 x 8 pixels
+    assert min(intervals["residual unqueued"]) > 64  # so has that of the second layer, whose zeros hold up the first one
+    assert intervals["plain"] == {100}
+    assert intervals["vector"] == {1}
+    assert intervals["vector reused"] == {12}
+    assert intervals["from_image"] == {20}
+    assert intervals["line"] == {17}
