@@ -128,7 +128,7 @@ class Manifest:
         delay_model: what the delays were estimated with.
         io: ``parallel``, a sample a cycle without handshake; or ``stream``, AXI4-Stream with one pixel a transfer. Of a stream `input` and
             `output` are one pixel each, `latency` counts from the first pixel of a frame to its last result, `interval` from one frame to
-            the next, and `stages` are the modules that `top` is made of.
+            the next, and `stages` are the modules that are mapped alone.
         frame: rows and columns of a frame that comes in.
         result: rows and columns of its result.
         reuse: cycles for which the multipliers of an element are used for a window, by element; 1 where it is not there.

@@ -1,69 +1,84 @@
 """Stage ``rtl``: the lowered graph -> pipelined Verilog, whose logic equals the twin on every gate vector."""
 
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flow.core.errors import ConfigError, InvalidInput, MismatchError
+from flow.core.errors import ConfigError, MismatchError
 from flow.core.stage import Job, Stage
+from flow.rtl.simulate import simulator
 from flow.stages._measuring import twin_layers
+from flow.stream.simulate import DRIVER
 
 if TYPE_CHECKING:
     from flow.config import DesignPoint
+    from flow.gate import Values
+    from flow.rtl.graph import Graph
     from flow.rtl.ports import Manifest
+
+BATCH = 64  # frames of which all layers are in memory at once
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a part that is not known, a network that takes a stream, and multipliers that are to be used again.
+    """Refuse a part that is not known, and settings of hls4ml's C++ that this RTL does not have.
 
     Raises:
         ConfigError: with the parts that are known; or hardware.reuse_factor or hardware.strategy asks for what only hls4ml's C++ has.
-        InvalidInput: hardware.io is "stream".
     """
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
+    stream = point.hardware.io == "stream"
+    own = (
+        "this RTL chooses a reuse factor for each layer by hardware.frame_rate_hz; hardware.reuse sets them" if stream
+        else "this RTL computes everything in parallel, whatever is set here"
+    )  # fmt: skip
     for key, value, only in (("reuse_factor", point.hardware.reuse_factor, 1), ("strategy", point.hardware.strategy, "latency")):
         if value != only:
             raise ConfigError(
-                f"hardware.{key} = {value}: this RTL computes everything in parallel, whatever is set here. Leave it out ({only}), or "
-                "build the hls4ml project with the tools of a vendor: hardware.backend = 'vitis'."
+                f"hardware.{key} = {value}: {own}. Leave it out ({only}), or build the hls4ml project with the tools of a vendor: "
+                "hardware.backend = 'vitis'."
             )
-    if point.hardware.io == "stream":
-        raise InvalidInput(
-            "hardware.io = 'stream': there is RTL only for networks that take all words of a sample at once. Set hardware.io = 'parallel'; "
-            "or stop at stage csim (`hlscape run --until csim`) and build the hls4ml project of stage convert with Vitis."
-        )
+
+
+def sources(point: "DesignPoint") -> Mapping[str, Path]:
+    """Return the C++ that drives the simulation of a stream."""
+    return {"driver": DRIVER} if point.hardware.io == "stream" else {}
 
 
 def run(job: Job) -> None:
-    """Lower, compare, write.
+    """Lower, compare, write: the whole network at once, or one pixel after the other.
 
     Raises:
         TooLarge: the network has too many products to be unrolled.
+        InvalidInput: a layer that cannot be streamed; names it.
+        ConfigError: a frame rate that cannot be kept up with.
         MismatchError: with the first layer, sample and values that differ.
         DoesNotFit: no pipeline depth reaches the clock.
     """
     from flow import gate
-    from flow.rtl import axis
     from flow.rtl.graph import Graph
-    from flow.rtl.lower import first_divergence, lower
-    from flow.rtl.verilog import write, write_testbench
 
     graph = Graph.load(job.input("lowered"))
     samples, expected = gate.read_vectors(job.input("vectors"))
+    if job.point.hardware.io == "stream":
+        _stream(job, graph, samples, expected)
+    else:
+        _parallel(job, graph, samples, expected)
+
+
+def _parallel(job: Job, graph: "Graph", samples: "Values", expected: "Values") -> None:
+    from flow import gate
+    from flow.rtl import axis
+    from flow.rtl.lower import layer_values, lower
+    from flow.rtl.verilog import write, write_testbench
+
     x = gate.channels_last(samples)
     job.progress(0.05, "alkaid makes adder trees")
     lowered = lower(graph)
     job.progress(0.7, f"{len(x)} samples")
-    got = lowered.predict(x)
-    count, where = gate.mismatches(expected, got)
-    job.measure("gate_alkaid_mismatches", count, "samples", direction="lower", title="logic against the twin: samples that differ")
-    job.measure("gate_alkaid_samples", len(x), "samples", title="logic against the twin: samples compared")
-    if where is not None:
-        layers = twin_layers(job.input("qonnx"), samples[where[0]])
-        layer = first_divergence(graph, x[where[0]][None], layers) or graph.output.name
-        codes = [int(v[where] * 2.0**graph.output.type.fraction) for v in (expected, got)]
-        error = gate.report("alkaid", "twin", expected, got, layer, where, count)
-        raise MismatchError(f"{error} Codes: expected {codes[0]}, got {codes[1]}.")
+    _compare(job, graph, samples, expected, lowered.predict(x), lambda one: layer_values(graph, one))
     job.progress(0.8, "write Verilog")
     hardware, folder = job.point.hardware, job.output("verilog")
     manifest = write(
@@ -75,6 +90,76 @@ def run(job: Job) -> None:
     if hardware.axi_stream:
         axis.write(manifest, folder, min(len(x), job.point.gate.rtl_samples), hardware.clock_ns)
     _measure(job, manifest)
+
+
+def _stream(job: Job, graph: "Graph", samples: "Values", expected: "Values") -> None:
+    import numpy as np
+
+    from flow import gate
+    from flow.stream.build import build, with_queues
+    from flow.stream.model import evaluate
+    from flow.stream.plan import plan
+    from flow.stream.reuse import choose, frame_budget
+    from flow.stream.sizing import size
+    from flow.stream.write import GOLDEN, write, write_testbench
+
+    x, hardware = gate.channels_last(samples), job.point.hardware
+    elements = plan(graph)
+    budget = frame_budget(elements, hardware.clock_ns, hardware.frame_rate_hz)
+    choice = choose(elements, budget, hardware.reuse_for, hardware.reuse, dsp=hardware.dsp)
+    job.progress(0.05, "alkaid makes adder trees")
+    design = build(graph, hardware.part, hardware.clock_ns, choice.reuse)
+    job.progress(0.4, f"{len(x)} frames")
+    last = design.elements[-1].name
+    parts = [evaluate(design.elements, design.kernels, x[i : i + BATCH])[last] for i in range(0, len(x), BATCH)]
+    got = np.concatenate(parts).reshape(len(x), -1)
+    _compare(job, graph, samples, expected, got, lambda one: evaluate(design.elements, design.kernels, one))
+    job.progress(0.6, "simulate the handshakes, for the depths of queues")
+    sized = size(job, design)
+    if hardware.frame_rate_hz is not None and sized.interval > budget:
+        rate = 1e9 / (sized.interval * hardware.clock_ns)
+        raise ConfigError(
+            f"hardware.frame_rate_hz = {hardware.frame_rate_hz:g}: a frame may take {budget} cycles, and takes {sized.interval} in "
+            f"simulation, which is {rate:.0f} frames per second. Ask for at most that, or set hardware.reuse."
+        )
+    job.progress(0.9, "write Verilog")
+    folder = job.output("verilog")
+    manifest = write(
+        with_queues(design, sized.depths), folder, part=hardware.part, clock_ns=hardware.clock_ns, latency=sized.latency,
+        interval=sized.interval,
+    )  # fmt: skip
+    (folder / "reuse.json").write_text(json.dumps(choice.to_json(), indent=1) + "\n")
+    write_testbench(manifest, folder / "tb", x[:GOLDEN], expected[:GOLDEN], hardware.clock_ns)
+    _measure(job, manifest)
+
+
+def _compare(
+    job: Job, graph: "Graph", samples: "Values", expected: "Values", got: "Values", layers: "Callable[[Values], Mapping[str, Values]]"
+) -> None:  # fmt: skip
+    """Record how many samples differ from the twin.
+
+    Args:
+        job: gets the metrics.
+        graph: the network.
+        samples: (N, C, ...) inputs.
+        expected: (N, outputs) of the twin.
+        got: (N, outputs) of the logic.
+        layers: returns what the layers of the logic give for one sample (1, ..., C).
+
+    Raises:
+        MismatchError: any differs; with the first layer that does.
+    """
+    from flow import gate
+
+    count, where = gate.mismatches(expected, got)
+    job.measure("gate_alkaid_mismatches", count, "samples", direction="lower", title="logic against the twin: samples that differ")
+    job.measure("gate_alkaid_samples", len(samples), "samples", title="logic against the twin: samples compared")
+    if where is not None:
+        one = samples[where[0]]
+        layer = gate.first_layer(twin_layers(job.input("qonnx"), one), layers(gate.channels_last(one[None]))) or graph.output.name
+        codes = [int(v[where] * 2.0**graph.output.type.fraction) for v in (expected, got)]
+        error = gate.report("alkaid", "twin", expected, got, layer, where, count)
+        raise MismatchError(f"{error} Codes: expected {codes[0]}, got {codes[1]}.")
 
 
 def _measure(job: Job, manifest: "Manifest") -> None:
@@ -97,6 +182,6 @@ STAGE = Stage(
     measures=("gate_alkaid_*", "stage_delay_ns", "clock_slack_ns"),
     config=(
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.axi_stream", "hardware.io", "gate.rtl_samples",
-        "hardware.reuse_factor", "hardware.strategy",
-    ), packages=("alkaid",), check=check, seconds=8,
+        "hardware.reuse_factor", "hardware.strategy", "hardware.frame_rate_hz", "hardware.reuse", "hardware.reuse_for", "hardware.dsp",
+    ), tools=simulator(), packages=("alkaid",), sources=sources, check=check, seconds=8,
 )  # fmt: skip

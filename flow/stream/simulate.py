@@ -19,7 +19,7 @@ PATIENCE = 1_000_000  # cycles; in the slowest network of a frame much less goes
 PAUSES = (30, 40)  # percent of cycles in which the source, and the sink, pause
 # Here a million cycles are usual, so the compiler must optimize; files of this size keep both cores at work and the headers cheap.
 SPLIT_FLAGS = ("--output-split", "60000", "--output-split-cfuncs", "2000")
-OPTIMIZE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
+OPTIMIZE = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path) -> 
         job: runs the programs, which its stage declares: `flow.rtl.simulate.simulator`.
         sources: Verilog.
         manifest: names the top module.
-        work: folder, is made anew.
+        work: folder; when another design was built in it, what both have in common is not compiled again.
 
     Returns:
         `work`, in which `simulate` runs it.
@@ -67,9 +67,10 @@ def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path) -> 
     Raises:
         FlowError: a program is missing, fails or takes too long.
     """
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    shutil.copyfile(DRIVER, work / "driver.cpp")
+    VERILATOR.argv()  # Icarus Verilog, which stages declare in its place where it is missing, does not do here
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "driver.cpp").is_file():
+        shutil.copyfile(DRIVER, work / "driver.cpp")
     files = [str(source.resolve()) for source in sources]
     flags = [*VERILATOR_FLAGS, *SPLIT_FLAGS, "-DSIMULATION", "--top-module", manifest.top]
     job.run_tool(VERILATOR, [*flags, "driver.cpp", *files], cwd=work)
@@ -131,13 +132,14 @@ def simulate(
     raw = raw.reshape(-1, 9 + size)
     starts = np.fromfile(work / "starts.bin", np.int64)
     last = raw[:, 8] >> 1 & 1
-    if len(raw) != len(x) * pixels or len(starts) != len(x) or not np.array_equal(np.flatnonzero(last) % pixels, np.full(len(x), pixels - 1)):
+    whole = len(raw) == len(x) * pixels and len(starts) == len(x)
+    if not whole or not np.array_equal(np.flatnonzero(last), np.arange(1, len(x) + 1) * pixels - 1):
         raise MismatchError(
-            f"gate: level 'rtl' gave {len(raw)} pixels, {int(last.sum())} of them the last of a result, where {len(x)} frames have {pixels} each; "
-            f"{len(starts)} frames were taken."
+            f"gate: level 'rtl' gave {len(raw)} pixels, {int(last.sum())} of them the last of a result, where {len(x)} frames "
+            f"have {pixels} each; {len(starts)} frames were taken."
         )
     ends = np.ascontiguousarray(raw[pixels - 1 :: pixels, :8]).view(np.int64).reshape(-1)
-    damaged = (raw[:, 8] & 1).reshape(len(x), pixels).any(axis=1)
+    damaged: NDArray[np.bool_] = (raw[:, 8] & 1).reshape(len(x), pixels).max(axis=1) != 0
     outputs = manifest.output.unpack(np.ascontiguousarray(raw[:, 9:])).reshape(len(x), -1)
     return Run(outputs, starts, ends, damaged, _queues(text))
 

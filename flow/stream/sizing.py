@@ -1,14 +1,13 @@
 """How many pixels have to wait, and where: found by a simulation of the handshakes alone, not by guessing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from flow.core.errors import InvalidInput
 from flow.core.stage import Job
-from flow.stream.build import Design, _structure, queue_name, queues, skeleton
+from flow.stream.build import Design, queue_name, queues, skeleton, with_queues
 from flow.stream.simulate import Run, build, simulate
 from flow.stream.write import describe, write_sources
 
@@ -50,7 +49,7 @@ def size(job: Job, design: Design) -> Sized:
     places = queues(design.elements, design.reuse)
     deep = max([16, *(e.source.rows * e.source.columns for e in design.elements)])
     bare = skeleton(design, deep)
-    handshakes = Handshakes(job, bare, "deep")
+    handshakes = Handshakes(job, bare)
     free = handshakes.run()
     latency, interval = free.latency, free.interval
     if not places:
@@ -60,13 +59,13 @@ def size(job: Job, design: Design) -> Sized:
     most = {place: free.queues.get(queue_name(place), 0) + 1 for place in places}
     depths = {place: min(even.queues.get(queue_name(place), 0) + 1, most[place]) for place in places}
     for _ in range(TRIES):
-        got = Handshakes(job, _with(bare, depths), "sized").run()
+        got = Handshakes(job, with_queues(bare, depths)).run()
         if got.latency <= latency and got.interval <= interval:
             return Sized(depths, got.latency, got.interval)
         if depths == most:
             break
         depths = {place: min(2 * depth, most[place]) for place, depth in depths.items()}
-    got = Handshakes(job, _with(bare, most), "sized").run()
+    got = Handshakes(job, with_queues(bare, most)).run()
     if got.latency > latency or got.interval > interval:
         raise InvalidInput(
             f"with queues as full as they ever were the network takes {got.interval} cycles for a frame, without a limit {interval}; "
@@ -75,18 +74,12 @@ def size(job: Job, design: Design) -> Sized:
     return Sized(most, got.latency, got.interval)
 
 
-def _with(design: Design, depths: Mapping[str, int]) -> Design:
-    """Return a skeleton with other queues."""
-    return replace(design, fifos=depths, files={**design.files, **_structure(design.elements, depths)})
-
-
 class Handshakes:
-    """A skeleton that is built and can be run."""
+    """A skeleton that is built and can be run, until the next one is built."""
 
-    def __init__(self, job: Job, design: Design, name: str) -> None:
+    def __init__(self, job: Job, design: Design) -> None:
         self.job, self.manifest = job, describe(design)
-        folder: Path = job.work / f"handshakes_{name}"
-        self.work = build(job, write_sources(design, job.work / f"skeleton_{name}"), self.manifest, folder)
+        self.work = build(job, write_sources(design, job.work / "skeleton"), self.manifest, job.work / "handshakes")
 
     def run(self, pace: float = 0) -> Run:
         """Send frames of zeros; the words of a skeleton have no meaning."""

@@ -10,8 +10,9 @@ from flow.core.errors import ConfigError
 from flow.rtl import templates
 from flow.rtl.graph import Array
 from flow.rtl.ports import Manifest, Port, Word
-from flow.stream.build import TOP, Design, queue_name
-from flow.stream.plan import Link
+from flow.stream.build import TOP, Design
+from flow.stream.elements import Link
+from flow.stream.netlist import pieces
 
 AXIS = f"{TOP}_axis"
 GOLDEN = 16  # frames of the testbench; the stage rtlsim compares many more
@@ -26,10 +27,10 @@ def describe(design: Design, latency: int = 0, interval: int = 0) -> Manifest:
         interval: cycles from one frame to the next.
     """
     source, output = design.elements[0].source, design.elements[-1].output
-    modules = [*(e.name for e in design.elements), *(queue_name(place) for place, depth in design.fifos.items() if depth), TOP]
     return Manifest(
-        top=AXIS, clock="aclk", latency=latency, interval=interval, input=_port("s_axis_tdata", source), output=_port("m_axis_tdata", output),
-        sources=tuple(f"src/{name}" for name in sorted(design.files)), stages=tuple(modules), output_layer=design.elements[-1].name,
+        top=AXIS, clock="aclk", latency=latency, interval=interval,
+        input=_port("s_axis_tdata", source), output=_port("m_axis_tdata", output),
+        sources=tuple(f"src/{name}" for name in sorted(design.files)), stages=pieces(design), output_layer=design.elements[-1].name,
         generator=f"hlscape, adder trees by alkaid {importlib.metadata.version('alkaid')}", io="stream",
         frame=(source.rows, source.columns), result=(output.rows, output.columns),
         reuse={e.name: design.reuse.get(e.name, 1) for e in design.elements if e.name in design.kernels}, queues=dict(design.fifos),
@@ -98,7 +99,7 @@ def write_testbench(manifest: Manifest, folder: Path, x: Array, y: Array, clock_
 
 
 def _listed(title: str, values: Sequence[tuple[str, int]]) -> str:
-    return f"- {title}: " + (", ".join(f"`{name}` {value}" for name, value in values) if values else "none") + ".\n"
+    return f"- {title}: " + (", ".join(f"`{name}` {value}" for name, value in values) if values else "none") + "."
 
 
 def readme(manifest: Manifest, clock_ns: float) -> str:
@@ -120,9 +121,9 @@ Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` ha
 - One clock `{manifest.clock}`, a synchronous reset `aresetn` (low for one cycle at least), after which the first pixel begins a frame.
 - A frame every {manifest.interval} cycles, its result {manifest.latency} rising edges after its first pixel, counted in simulation with
   frames one behind the other. Timing at the target period of {clock_ns:g} ns was not verified.
-{_listed("Layers whose multipliers are used for several cycles of a window", reused)}{
-    _listed("Queues, in pixels, sized by simulation", list(manifest.queues.items()))
-}- `constraints.xdc` (Vivado), `constraints.sdc` (other tools) and `constraints.lpf` (Lattice) say the same: the target clock.
+{_listed("Layers whose multipliers are used for several cycles of a window", reused)}
+{_listed("Queues, in pixels, sized by simulation", list(manifest.queues.items()))}
+- `constraints.xdc` (Vivado), `constraints.sdc` (other tools) and `constraints.lpf` (Lattice) say the same: the target clock.
 
 Self-checking testbench in `tb/` (the run fails when a word differs), first without pauses, then with pauses of both sides:
 
@@ -153,11 +154,12 @@ module tb;
   reg s_valid = 0, s_user = 0, s_last = 0, m_ready = 0;
   wire s_ready, m_valid, m_user, m_last;
   wire [{result - 1}:0] m_data;
+  reg [{result - 1}:0] want;
   reg [{i.width - 1}:0] inputs [0:FRAMES*PIXELS-1];
   reg [{o.width - 1}:0] expected [0:FRAMES*RESULTS-1];
   integer seed = 1, sent = 0, got = 0, wrong = 0, t = 0, idle = 0, first = 0;
   reg [31:0] state;
-  reg held = 0, s_fire;
+  reg held = 0, s_fire, last;
   reg [{result + 1}:0] held_word = 0;
 
   {manifest.top} dut (
@@ -186,10 +188,12 @@ module tb;
       held = (m_valid === 1) & ~m_ready & aresetn;
       held_word = {{m_user, m_last, m_data}};
       if (aresetn && m_valid !== 0 && m_ready) begin
-        if (m_valid !== 1 || m_data !== expected[got % (FRAMES * RESULTS)] || m_user !== 0 || m_last !== (got % RESULTS == RESULTS - 1)) begin
+        want = expected[got % (FRAMES * RESULTS)];
+        last = got % RESULTS == RESULTS - 1;
+        if (m_valid !== 1 || m_data !== want || m_user !== 0 || m_last !== last) begin
           wrong = wrong + 1;
           if (wrong <= 5)
-            $display("result %0d: expected %h, got %h, damaged %b, last %b", got, expected[got % (FRAMES * RESULTS)], m_data, m_user, m_last);
+            $display("pixel %0d: expected %h, last %b; got %h, last %b, damaged %b", got, want, last, m_data, m_last, m_user);
         end
         got = got + 1;
         if (got == FRAMES * RESULTS) first = t;
