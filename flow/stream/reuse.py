@@ -1,12 +1,12 @@
-"""Chooser of reuse factors: how many cycles each layer takes for one of its pixels, so that frames are kept up with and little logic is used.
+"""Chooser of reuse factors: in how many cycles each layer computes a pixel, so that frames are kept up with and little logic is used.
 
-An element takes one pixel a cycle. When a pixel completes a window, an element with reuse factor r takes no further one for r - 1 cycles, while
-its multipliers go through the inputs. So a frame keeps it busy for
+An element takes one pixel a cycle. When a pixel completes a window, an element with reuse factor r takes no further one for r - 1 cycles,
+while its multipliers go through the inputs. So a frame keeps it busy for
 
     pixels - windows + windows * r
 
-cycles. Frames are kept up with at the rate of the slowest element, if queues hold what comes faster than that; so each element may be chosen on
-its own, and the least of each is the least of all.
+cycles. Frames are kept up with at the rate of the slowest element, if queues hold what comes faster than that; so each element may be
+chosen on its own, and the least of each is the least of all.
 """
 
 import math
@@ -80,7 +80,7 @@ class Choice:
     def total(self) -> Cost:
         """Estimated arithmetic of all elements with weights; the interval as if all errors had the same sign, which is too wide."""
         costs = [c.cost for c in self.elements.values() if c.cost]
-        return Cost(*(sum(getattr(c, key) for c in costs) for key in ("lut", "low", "high")), sum(c.dsp for c in costs))
+        return Cost(sum(c.lut for c in costs), sum(c.low for c in costs), sum(c.high for c in costs), sum(c.dsp for c in costs))
 
     def why(self, name: str) -> str:
         """Say in words what was chosen for an element, and why."""
@@ -101,13 +101,16 @@ class Choice:
     def text(self) -> str:
         """Return the choice as lines of text, one for each element."""
         saved = "look-up tables" if self.prefer == "lut" else "DSP slices, then look-up tables"
-        head = f"{self.budget:,} cycles a frame, the slowest element takes {self.interval:,}; saved: {saved}; arithmetic {_size(self.total)}"
+        head = (
+            f"{self.budget:,} cycles a frame, the slowest element takes {self.interval:,}; saved: {saved}; arithmetic {_size(self.total)}"
+        )
         return "\n".join([head, *(self.why(name) for name in self.elements)]) + "\n"
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as data: budget, interval, and by element the factor, the limit, the cycles, the costs and the words."""
         return {
-            "budget_cycles": self.budget, "interval_cycles": self.interval, "prefer": self.prefer, "dsp": self.dsp, "total": asdict(self.total),
+            "budget_cycles": self.budget, "interval_cycles": self.interval, "prefer": self.prefer, "dsp": self.dsp,
+            "total": asdict(self.total),
             "elements": {name: {**asdict(c), "why": self.why(name)} for name, c in self.elements.items()},
         }  # fmt: skip
 
@@ -146,8 +149,9 @@ def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: fl
     budget = math.floor(1e9 / (clock_ns * frame_rate_hz) + 1e-6)  # 195,312.5 frames/s of 1,024 pixels at 5 ns are possible
     if budget < pixels:
         raise ConfigError(
-            f"hardware.frame_rate_hz = {frame_rate_hz:g}: a frame of {pixels:,} pixels (in '{name}') takes {pixels:,} cycles of {clock_ns:g} ns, "
-            f"one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; a faster clock raises it."
+            f"hardware.frame_rate_hz = {frame_rate_hz:g}: the {pixels:,} pixels of a frame in '{name}' take {pixels:,} cycles of "
+            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; a "
+            "faster clock raises it."
         )
     return budget
 

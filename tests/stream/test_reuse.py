@@ -2,20 +2,29 @@
 
 import itertools
 import json
+import os
+import subprocess
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, ToolNotFound
+from flow.core.tool import YOSYS
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.lower import lower
 from flow.stream import cost
+from flow.stream.elements import chained
 from flow.stream.kernel import build as build_kernel
 from flow.stream.mac import build_mac
 from flow.stream.model import evaluate
 from flow.stream.plan import plan
 from flow.stream.reuse import choose, cycles, factors, frame_budget
+from flow.synth import _xilinx
+from flow.synth._modules import needed
+from flow.synth._netlist import parse
+from flow.synth.open import count
 
 PART, CLOCK = "xcku035-fbva676-2-e", 5.0
 PIXEL, WEIGHT, BIAS = FixedType(False, 4, 2, "RND_CONV", "SAT"), FixedType(True, 4, 1), FixedType(True, 8, 2)
@@ -88,9 +97,7 @@ def test_nothing_that_fits_is_cheaper(elements, budget, prefer, dsp):
     assert choice.cycles == {e.name: walked(e, choice.elements[e.name].reuse) for e in elements}
     layers = [e for e in elements if e.reusable]
     assert list(choice.reuse) == [e.name for e in layers] == ["first", "second", "dense"]
-    options = [
-        [cost.estimate(e.graph, r, dsp) for r in range(1, e.graph.layers[0].shape[0] + 1) if walked(e, r) <= budget] for e in layers
-    ]
+    options = [[cost.estimate(e.graph, r, dsp) for r in range(1, e.graph.layers[0].shape[0] + 1) if walked(e, r) <= budget] for e in layers]
     keys = (lambda c: (c.dsp, c.lut)) if prefer == "dsp" else (lambda c: (c.lut, c.dsp))
     best = min(tuple(map(sum, zip(*map(keys, some), strict=True))) for some in itertools.product(*options))
     assert keys(choice.total) == pytest.approx(best)
@@ -155,7 +162,7 @@ def test_budget_is_the_most_pixels_or_what_the_frame_rate_leaves(elements):
     assert frame_budget(elements, CLOCK, None) == 72  # 8 x 9 with padding
     assert frame_budget(elements, CLOCK, 1e9 / 72 / CLOCK) == 72
     assert frame_budget(elements, CLOCK, 120e3) == 1666
-    with pytest.raises(ConfigError, match=r"padded.*72 cycles of 5 ns.*2,777,778 frames/s"):
+    with pytest.raises(ConfigError, match=r"72 pixels of a frame in .padded. take 72 cycles of 5 ns.*2,777,778 frames/s"):
         frame_budget(elements, CLOCK, 3e6)
     with pytest.raises(ConfigError, match="'padded' takes 72 cycles"):
         choose(elements, 71)
@@ -176,8 +183,6 @@ def test_reports_words_and_data(elements):
 def test_parts_of_an_array_are_those_of_its_weights():
     kernel = np.array([[0.5, 0.0], [0.5, 0.25], [-0.5, 0.0], [0.0, 0.0]])  # codes 4 0, 4 2, -4 0, 0 0
     layer = Layer("dense", "Dense", (), (2,), FixedType(True, 12, 6), {}, {"weight": (kernel, WEIGHT)}, None)
-    from flow.stream.plan import chained
-
     graph = chained(4, PIXEL, [layer])
     two = cost.count(graph, 2)
     assert (two.products, two.table) == (3, 0)  # lanes 0 and 1 of output 0, lane 1 of output 1; bits of two steps need no table
@@ -197,3 +202,85 @@ def test_zero_weights_make_both_kinds_cheaper(elements, zero):
     for reuse in (1, 2):
         before, after = cost.estimate(graph, reuse, False).lut, cost.estimate(changed, reuse, False).lut
         assert after < before if zero else after == before
+
+
+def mapped(files, top, dsp, folder):
+    try:
+        program = YOSYS.argv()
+    except ToolNotFound:
+        pytest.skip("Yosys is not installed")
+    own = needed(files, top)
+    for name, text in own.items():
+        (folder / name).write_text(text)
+    script = _xilinx.script(top, own, (), "xcu", {"dsp": dsp})
+    (folder / "map.ys").write_text(f"{script}write_verilog -noattr -simple-lhs mapped.v\n")
+    subprocess.run([*program, "-q", "-s", "map.ys"], cwd=folder, env={**os.environ, **YOSYS.env}, check=True)
+    (module,) = parse((folder / "mapped.v").read_text(), "mapped.v")
+    return count(Counter(cell.kind for cell in module.cells), top)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("reuse", "dsp"), [(1, False), (3, False), (3, True)])
+def test_estimates_cover_what_yosys_maps(elements, reuse, dsp, tmp_path):
+    graph = next(e.graph for e in elements if e.name == "second")
+    found = cost.estimate(graph, reuse, dsp)
+    made = build_mac("a_second", graph, reuse, PART, CLOCK) if reuse > 1 else build_kernel("a_second", graph, PART, CLOCK)
+    got = mapped(made.files, "a_second", dsp, tmp_path)
+    assert found.low <= got.lut <= found.high
+    assert got.dsp == found.dsp
+
+
+def test_adder_trees_are_traced_only_where_that_decides(elements, monkeypatch):
+    real, traced = cost.unrolled, []
+
+    def unrolled(graph, traced_too=False):
+        traced.extend([graph] * traced_too)
+        return real(graph, traced_too)
+
+    monkeypatch.setattr(cost, "unrolled", lambda graph, traced=False: unrolled(graph, traced))
+    choose(elements, 5000)
+    assert not traced
+    choice = choose(elements, 5000, traced=True)
+    assert traced
+    for e in elements:
+        if e.reusable:
+            some = [cost.estimate(e.graph, r) for r in factors(e.graph.layers[0].shape[0], 5000) if r > 1]
+            counted = real(e.graph)
+            near = counted.low < min(c.high for c in some) and min(c.low for c in some) < counted.high
+            assert any(graph is e.graph for graph in traced) == near
+            assert choice.elements[e.name].unrolled == real(e.graph, near)
+
+
+# Words, outputs, bits of weights and inputs, reuse factor, seed, DSP slices allowed: look-up tables that Yosys 0.70 mapped for xcu.
+MAPPED = (
+    (96, 2, 3, 4, 19, 3000, True, 590), (16, 4, 6, 6, 5, 3001, True, 477), (9, 8, 6, 4, 2, 3002, True, 720),
+    (36, 4, 8, 6, 16, 3003, True, 621), (144, 4, 3, 4, 61, 2000, False, 675), (96, 4, 3, 6, 59, 2001, False, 735),
+    (96, 8, 8, 4, 85, 2002, False, 1848), (9, 8, 4, 4, 7, 2003, False, 552), (16, 8, 4, 4, 13, 2004, False, 737),
+    (36, 8, 6, 8, 16, 2005, False, 3022), (16, 8, 8, 8, 15, 2006, False, 2811), (96, 4, 4, 4, 19, 2007, False, 1250),
+    (16, 4, 6, 6, 12, 2008, False, 782), (144, 16, 8, 8, 47, 2009, False, 11_699),
+)  # fmt: skip
+
+
+def drawn(words, outputs, weight_bits, input_bits, seed):
+    """Draw the layer of an array of `MAPPED`."""
+    rng, kept = np.random.default_rng(seed), FixedType(True, weight_bits, 1)
+    top = 2 ** (weight_bits - 1)
+    codes = np.clip(np.rint(rng.normal(0, top / 3, (words, outputs))), 1 - top, top - 1)
+    codes[rng.random(codes.shape) < 0.05] = 0
+    bias = FixedType(True, weight_bits + input_bits, 3)
+    wide = int(np.ceil(np.log2(words + 1))) + 3
+    values = np.rint(rng.normal(0, 0.3, outputs) * 2.0**bias.fraction) / 2.0**bias.fraction
+    weights = {"weight": (codes / 2.0**kept.fraction, kept), "bias": (values, bias)}
+    dense = Layer("dense", "Dense", (), (outputs,), FixedType(True, bias.fraction + wide, wide), {}, weights)
+    relu = Layer("relu", "Activation", (), (outputs,), FixedType(False, input_bits, 2, "RND_CONV", "SAT"), {"activation": "relu"})
+    return chained(words, FixedType(False, input_bits, 1), [dense, relu])
+
+
+def test_estimates_are_as_good_as_they_say():
+    ratios = []
+    for *shape, reuse, seed, dsp, lut in MAPPED:
+        found = cost.estimate(drawn(*shape, seed), reuse, dsp)
+        ratios.append(found.lut / lut)
+        assert found.low <= lut <= found.high
+    assert np.median(np.abs(np.array(ratios) - 1)) < 0.1
+    assert 0.95 < np.mean(ratios) < 1.05
