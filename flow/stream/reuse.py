@@ -150,8 +150,8 @@ def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: fl
     if budget < pixels:
         raise ConfigError(
             f"hardware.frame_rate_hz = {frame_rate_hz:g}: the {pixels:,} pixels of a frame in '{name}' take {pixels:,} cycles of "
-            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; a "
-            "faster clock raises it."
+            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; "
+            "a faster clock raises it."
         )
     return budget
 
