@@ -75,12 +75,19 @@ def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: 
         texts = {p.stem: p.read_text() for p in Path(scratch, "src").rglob("*.v")}
     stages = sorted(model.fsm.logic, key=lambda s: int(s.removeprefix("logic")))
     files = {f"{stem}.v": texts[stem] for stem in COMMON if stem in texts}
+    for table in re.finditer(r"^module (table_\w+).*?^endmodule\n", texts.get("kernel_tables", ""), re.MULTILINE | re.DOTALL):
+        files[f"{table[1]}.v"] = HEAD + table[0]
     for stage in stages:
         files[f"{name}_{stage}.v"] = re.sub(rf"\bmodule {stage}\b", f"module {name}_{stage}", texts[stage])
     (signal,) = model.fsm.out_signals
     words = [(int(k), int(i), int(f)) for k, i, f in signal.precisions]
     files[f"{name}.v"] = _pipe(name, [model.fsm.logic[stage] for stage in stages], inputs, words, outputs[1])
     return Kernel(name, graph, len(stages), inputs, outputs, files, lowered.predict)
+
+
+def shared(module: str) -> bool:
+    """Whether a module is the same wherever it is used: alkaid's own ones, and tables, whose names are hashes of what they hold."""
+    return module in COMMON or module.startswith("table_")
 
 
 def _ports(name: str, inputs: tuple[int, FixedType], out: int) -> str:

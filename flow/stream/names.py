@@ -37,7 +37,7 @@ class Names:
     def new(self, name: str) -> str:
         """Return a name for a module, the same where that is possible."""
         base = re.sub(r"\W", "_", name, flags=re.ASCII)
-        if not base[:1].isalpha() or base.casefold() in KEYWORDS | OWN or base.casefold().startswith(("a_", "k_")):
+        if not base[:1].isalpha() or base.casefold() in KEYWORDS | OWN or base.casefold().startswith(("a_", "k_", "table_")):
             base = f"layer_{base}"
         if DERIVED.search(base.casefold()):
             base = f"{base}_layer"

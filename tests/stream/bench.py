@@ -12,7 +12,7 @@ import numpy as np
 from flow.core.tool import GXX
 from flow.rtl.ports import Port, Word
 from flow.rtl.simulate import MAKE, MAKE_FLAGS, VERILATOR, VERILATOR_FLAGS
-from flow.stream.kernel import COMMON
+from flow.stream.kernel import shared
 
 DRIVER = Path(__file__).with_name("bench.cpp")
 
@@ -55,10 +55,10 @@ class Bench:
         self.folder.mkdir(parents=True)
         text = {}
         for n, design in enumerate(self.designs):
-            own = sorted({name.removesuffix(".v") for name in design.files} - set(COMMON), key=len, reverse=True)
+            own = sorted((name.removesuffix(".v") for name in design.files if not shared(name.removesuffix(".v"))), key=len, reverse=True)
             pattern = re.compile(rf"^(module +| *)({'|'.join(own)})(?= )", re.MULTILINE)  # heads and instances begin a line
             for name, body in design.files.items():
-                if name.removesuffix(".v") in COMMON:
+                if shared(name.removesuffix(".v")):
                     text[name] = body
                 else:
                     text[f"n{n}_{name}"] = pattern.sub(rf"\1n{n}_\2", body)
