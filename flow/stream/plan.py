@@ -41,7 +41,8 @@ def plan(graph: Graph) -> tuple[Element, ...]:
     for e in elements[:-1]:
         if not read[e.name]:
             raise InvalidInput(f"layer '{e.layer}': nothing reads its output, so its stream would stop. Remove it.")
-    return _forked(elements, read, planner.links, planner.names)
+    links = {"": planner.source} | {e.name: e.output for e in elements}
+    return _forked(elements, read, links, planner.names)
 
 
 class _Planner:
@@ -50,7 +51,8 @@ class _Planner:
     Attributes:
         elements: those that are planned.
         made: the element whose output a layer is, by layer; ``""`` is the input of the network.
-        links: what comes out, by element.
+        links: the stream that a layer is, by layer.
+        source: what comes into the network.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -58,32 +60,33 @@ class _Planner:
         self.elements: list[Element] = []
         self.made: dict[str, str] = {}
         port = graph.port
-        self.links: dict[str, Link] = {"": Link(*image(port.shape), port.type)}
+        self.source = Link(*image(port.shape), port.type)
+        self.links: dict[str, Link] = {}
 
     def add(self, layer: Layer) -> None:
         """Plan the elements of a layer, and of the layers behind it that are fused."""
         if layer.name in self.made:
             return
         if layer.kind == "Input" or layer is self.graph.port:
-            self.made[layer.name] = ""
+            self._is([layer], "", self.source)
         elif layer.attributes.get("data_format", "channels_last") != "channels_last":
             raise refuse(layer, "convert the network to channels last first.")
         elif layer.kind in ("Reshape", "Transpose"):
             self._move(layer)
         elif layer.kind.startswith("ZeroPadding"):
-            self.made[layer.name] = self._pad(layer, self.made[layer.inputs[0]], layer.name)
+            padded = self._pad(layer, layer.name)
+            self._is([layer], padded.name, padded.output)
         else:
             self._compute(layer)
 
-    def _put(self, element: Element) -> str:
-        self.elements.append(element)
-        self.links[element.name] = element.output
-        return element.name
+    def _is(self, layers: Iterable[Layer], element: str, link: Link) -> None:
+        """Note which element has the output of these layers, and as which stream."""
+        for layer in layers:
+            self.made[layer.name], self.links[layer.name] = element, link
 
     def _move(self, layer: Layer) -> None:
-        """Plan a layer that moves words: only into one vector, or none."""
-        before = self.made[layer.inputs[0]]
-        link, shape = self.links[before], image(layer.shape)
+        """Plan a layer that moves words: only all into one vector, or none."""
+        before, link, shape = self.made[layer.inputs[0]], self.links[layer.inputs[0]], image(layer.shape)
         if not holds(layer.type, link.type):
             raise refuse(layer, f"it changes the type from {link.type} to {layer.type}.")
         if layer.kind == "Transpose":
@@ -91,29 +94,33 @@ class _Planner:
             moved = [axis for axis in layer.attributes["perm"] if shape_before[axis] > 1]
             if moved != sorted(moved):
                 raise refuse(layer, "the words of an image cannot be put into another order in a stream.")
-        if shape == link.shape:
-            self.made[layer.name] = before
+        output = Link(*shape, link.type)
+        if math.prod(shape) == math.prod(link.shape) and output.words == link.words:  # the same pixels one after the other
+            self._is([layer], before, output)
         elif shape == (1, 1, math.prod(link.shape)):
-            output = Link(*shape, link.type)
-            self.made[layer.name] = self._put(Element(self.names.new(layer.name), "gather", (before,), link, output, layer=layer.name))
+            gather = Element(self.names.new(layer.name), "gather", (before,), link, output, layer=layer.name)
+            self.elements.append(gather)
+            self._is([layer], gather.name, output)
         else:
             raise refuse(layer, f"an image of {' x '.join(map(str, link.shape))} cannot become one of shape {layer.shape} in a stream.")
 
-    def _pad(self, layer: Layer, before: str, name: str) -> str:
-        """Plan the zeros around an image, and return the element."""
-        link, zeros = self.links[before], {side: int(layer.attributes.get(f"pad_{side}", 0)) for side in SIDES}
+    def _pad(self, layer: Layer, name: str) -> Element:
+        """Plan the zeros around what a layer reads."""
+        before, link = self.made[layer.inputs[0]], self.links[layer.inputs[0]]
+        zeros = {side: int(layer.attributes.get(f"pad_{side}", 0)) for side in SIDES}
         output = Link(link.rows + zeros["top"] + zeros["bottom"], link.columns + zeros["left"] + zeros["right"], link.words, link.type)
         own = layer.kind.startswith("ZeroPadding")
         if min(zeros.values()) < 0 or (own and (output.shape != image(layer.shape) or not holds(layer.type, link.type))):
             raise refuse(layer, f"it must put zeros around {link.shape}, of type {link.type}, and change nothing else.")
-        return self._put(Element(self.names.new(name), "pad", (before,), link, output, None, zeros, layer.name))
+        self.elements.append(Element(self.names.new(name), "pad", (before,), link, output, None, zeros, layer.name))
+        return self.elements[-1]
 
     def _compute(self, layer: Layer) -> None:
         """Plan a layer with arithmetic."""
         before = [self.made[name] for name in layer.inputs]
         name = self.names.new(layer.name)
         chain = self._chain(layer)
-        link, tail = self.links[before[0]], [of_pixel(one) for one in chain]
+        link, tail = self.links[layer.inputs[0]], [of_pixel(one) for one in chain]
         output = Link(*image(layer.shape), (chain or [layer])[-1].type)
         if layer.kind == "Merge":
             element = self._join(name, layer, before, output, tail)
@@ -121,8 +128,8 @@ class _Planner:
             if any(layer.attributes.get(f"pad_{side}", 0) for side in SIDES):
                 if layer.kind.startswith("Pooling") and link.type.signed:
                     raise refuse(layer, "the maximum of negative values and padding cannot be streamed. Put a ReLU before it.")
-                before = [self._pad(layer, before[0], f"{layer.name}_zeros")]
-                link = self.links[before[0]]
+                padded = self._pad(layer, f"{layer.name}_zeros")
+                before, link = [padded.name], padded.output
             kind, heads, settings = WINDOWS[layer.kind](layer, link)
             graph = chained(settings["size"], link.type, [*heads, *tail])
             element = Element(name, kind, (before[0],), link, output, graph, settings, layer.name)
@@ -134,8 +141,8 @@ class _Planner:
             element = Element(name, "point", (before[0],), link, output, graph, {"size": link.words}, layer.name)
         else:
             raise refuse(layer, "this kind cannot be streamed.")
-        self._put(element)
-        self.made |= {one.name: name for one in (layer, *chain)}
+        self.elements.append(element)
+        self._is([layer, *chain], name, output)
 
     def _chain(self, layer: Layer) -> list[Layer]:
         """Return the layers behind that compute word by word, as far as nothing else reads what is between them."""
@@ -148,7 +155,7 @@ class _Planner:
 
     def _join(self, name: str, layer: Layer, before: list[str], output: Link, tail: list[Layer]) -> Element:
         """Plan a sum: a dense layer whose weights are ones, on a pixel of each input in a type that holds both."""
-        links = [self.links[b] for b in before]
+        links = [self.links[one] for one in layer.inputs]
         if layer.attributes["op"] != "add" or len(before) != 2 or {link.shape for link in links} != {output.shape}:
             raise refuse(layer, "only the sum of two inputs of one shape can be streamed.")
         types = [link.type for link in links]
