@@ -10,17 +10,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flow.config import DesignPoint
 from flow.core.errors import ConfigError, ToolNotFound
+from flow.core.stage import Job
 from flow.core.tool import YOSYS
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.lower import lower
+from flow.stages import rtl
 from flow.stream import cost
+from flow.stream.build import build
 from flow.stream.elements import chained
 from flow.stream.kernel import build as build_kernel
 from flow.stream.mac import build_mac
 from flow.stream.model import evaluate
 from flow.stream.plan import plan
 from flow.stream.reuse import choose, cycles, factors, frame_budget
+from flow.stream.sizing import size
 from flow.synth import _xilinx
 from flow.synth._modules import needed
 from flow.synth._netlist import parse
@@ -284,3 +289,16 @@ def test_estimates_are_as_good_as_they_say():
         assert found.low <= lut <= found.high
     assert np.median(np.abs(np.array(ratios) - 1)) < 0.1
     assert 0.95 < np.mean(ratios) < 1.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{"second": 18, "dense": 1}, {"first": 2, "second": 5, "dense": 18}])
+def test_frames_come_as_often_as_the_busy_cycles_say(graph, elements, given, tmp_path):
+    """Simulated handshakes: the interval is that of the slowest element, as the chooser takes it."""
+    choice = choose(elements, 5000, fixed={"first": 1, **given})
+    point = DesignPoint.model_validate({"model": "plasma", "hardware": {"io": "stream", "part": PART, "clock_ns": CLOCK}})
+    for name in ("out", "scratch"):
+        (tmp_path / name).mkdir()
+    job = Job(rtl.STAGE, point, {}, tmp_path / "out", tmp_path / "scratch", tmp_path / "log.txt", tmp_path / "replay.sh")
+    sized = size(job, build(graph, PART, CLOCK, choice.reuse))
+    assert sized.interval == choice.interval
