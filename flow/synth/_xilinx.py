@@ -5,6 +5,7 @@ Look-up tables are mapped with ``abc``, which for adder trees is twice as fast a
 within 1 % in look-up tables.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from flow.synth._plan import Counts
 if TYPE_CHECKING:
     from flow.config import DesignPoint
 
+CLOCKED = re.compile(r"\balways\s*@\s*\(posedge")
 FAMILIES = ("xc7", "xcu", "xcup")  # `synth_xilinx -family`
 SIM_LIBRARY = ("+/xilinx/cells_sim.v",)
 PRIMITIVES: tuple[Row, ...] = (
@@ -49,6 +51,10 @@ def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], f
     # The libraries of block RAMs take seconds to read, and names inside of modules are of no use to anyone.
     common = f"-family {family} -noiopad -noclkbuf{'' if options.get('dsp') else ' -nodsp'} -flatten"
     blocks = f"synth_xilinx {common} -run map_memory:map_ffram\n" if has_memory(sources) else ""
+    # Of 7-series, Yosys moves registers into DSP slices and chains the slices, of which `_cells` has no model, so that such a netlist could not
+    # be simulated; it does not know registers that are single bits. Slices and look-up tables stay the same, flip-flops are too many.
+    split = options.get("dsp") and family == "xc7" and any(CLOCKED.search(text) for text in sources.values())
+    registers = f"synth_xilinx {common} -run prepare:map_dsp\nsimplemap t:$dff* t:$sdff*\n" if split else ""
     wide = "2:2,3,6:5,10,20"  # cost of LUT1..LUT8; 7 and 8 inputs are two and four LUT6 with a wide multiplexer
     hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
     return f"""read_verilog {" ".join(sorted(sources))}
@@ -57,7 +63,7 @@ hierarchy -check -top {top}
 proc
 flatten -noscopeinfo
 opt_clean -purge
-synth_xilinx {common} -run prepare:map_memory
+{registers}synth_xilinx {common} -run {"map_dsp" if split else "prepare"}:map_memory
 {blocks}synth_xilinx {common} -run map_ffram:map_luts
 opt_expr -mux_undef -noclkinv
 abc -luts {wide}
