@@ -28,14 +28,19 @@ template <class Port> void get(const Port& port, Bytes& bytes) {
     std::memcpy(bytes.data(), static_cast<const void*>(&port), bytes.size() < sizeof port ? bytes.size() : sizeof port);
 }
 
+int fail(const char* what, const char* name = "") {
+    std::fflush(stdout);  // else what the network printed comes behind
+    return std::fprintf(stderr, "%s%s\n", what, name), 3;
+}
+
 int main(int argc, char** argv) {
-    if (argc != 12) return std::fprintf(stderr, "usage: see driver.cpp\n"), 2;
+    if (argc != 12) return fail("usage: see driver.cpp");
     const auto number = [&](int i) { return std::strtoul(argv[i], nullptr, 10); };
     const std::size_t width = number(2), out_width = number(4);
     const unsigned long want = number(6), gap = number(7), stall = number(8), patience = number(11);
     const double pace = std::strtod(argv[10], nullptr);
     std::FILE *in = std::fopen(argv[1], "rb"), *out = std::fopen(argv[3], "wb"), *starts = std::fopen(argv[5], "wb");
-    if (!in || !out || !starts) return std::fprintf(stderr, "cannot open %s\n", !in ? argv[1] : !out ? argv[3] : argv[5]), 2;
+    if (!in || !out || !starts) return fail("cannot open ", !in ? argv[1] : !out ? argv[3] : argv[5]);
 
     std::mt19937 random(number(9));
     const auto pauses = [&](unsigned long percent) { return percent != 0 && random() % 100 < percent; };
@@ -75,18 +80,18 @@ int main(int argc, char** argv) {
         if (dut->m_axis_tvalid) {
             get(dut->m_axis_tdata, result);
             const std::uint8_t flags = static_cast<std::uint8_t>(dut->m_axis_tuser | dut->m_axis_tlast << 1);
-            if (waits && (result != held || flags != held_flags)) return std::fprintf(stderr, "a result changed while it waited\n"), 3;
+            if (waits && (result != held || flags != held_flags)) return fail("a result changed while it waited");
             held = result, held_flags = flags;
             if (gave) {
-                if (std::fwrite(&cycle, 8, 1, out) != 1 || std::fwrite(&flags, 1, 1, out) != 1 || std::fwrite(result.data(), 1, out_width, out) != out_width)
-                    return std::fprintf(stderr, "cannot write %s\n", argv[3]), 2;
+                const std::size_t rows = std::fwrite(&cycle, 8, 1, out) + std::fwrite(&flags, 1, 1, out);
+                if (rows != 2 || std::fwrite(result.data(), 1, out_width, out) != out_width) return fail("cannot write ", argv[3]);
                 ++got;
             }
         } else if (waits) {
-            return std::fprintf(stderr, "a result was withdrawn while it waited\n"), 3;
+            return fail("a result was withdrawn while it waited");
         }
         waits = dut->m_axis_tvalid && !gave;
-        if (took && (beat[0] & 1) && std::fwrite(&cycle, 8, 1, starts) != 1) return std::fprintf(stderr, "cannot write %s\n", argv[5]), 2;
+        if (took && (beat[0] & 1) && std::fwrite(&cycle, 8, 1, starts) != 1) return fail("cannot write ", argv[5]);
         edge();
         ++cycle;
         if (took) have = offering = false, ++sent;
@@ -95,7 +100,7 @@ int main(int argc, char** argv) {
     }
     dut->final();
     std::fclose(in);
-    if (std::fclose(out) != 0 || std::fclose(starts) != 0) return std::fprintf(stderr, "cannot write the results\n"), 2;
+    if (std::fclose(out) != 0 || std::fclose(starts) != 0) return fail("cannot write the results");
     std::printf("%lu cycles, %lu pixels taken, %lu results\n", cycle, sent, got);
     return 0;
 }

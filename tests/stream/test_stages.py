@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from flow.config import DesignPoint
-from flow.core.errors import ConfigError, MismatchError
+from flow.core.errors import ConfigError, MismatchError, ToolFailed
 from flow.core.stage import Job
 from flow.core.tool import GXX, Tool, run
-from flow.gate import channels_last
 from flow.rtl.axis import TESTBENCH_FLAGS
 from flow.rtl.graph import Graph
 from flow.rtl.ports import Manifest
 from flow.rtl.simulate import MAKE, MAKE_FLAGS, VERILATOR
 from flow.stages import convert, rtl, rtlsim
+from flow.stream import simulate
 from flow.twin import load_twin
 from tests.hls.networks import Layers
 from tests.rtl import tiny
@@ -97,29 +97,30 @@ def test_rtlsim_counts_what_the_handshakes_promised(written, exported, tmp_path)
 
 
 def test_rtlsim_refuses_a_wrong_word_and_a_marked_frame(written, exported, tmp_path, monkeypatch):
-    from flow.stream import simulate
+    """The simulation is real, its second run (with pauses) is changed; it is built once."""
+    build, real = simulate.build, simulate.simulate
+    works, change = [], {}
 
-    real = simulate.simulate
-    change = {}
+    def built_once(job, sources, manifest, work):
+        works.append(works[0] if works else build(job, sources, manifest, work))
+        return works[0]
 
-    def changed(job, *args, gap=0, stall=0, **kwargs):
-        result = real(job, *args, gap=gap, stall=stall, **kwargs)
-        result.outputs[3, 1] += change.get("word", 0) * (gap > 0)  # in the second run only
-        result.damaged[7] |= change.get("mark", False)
+    def changed(job, *args, gap=0, stall=0):
+        result = real(job, *args, gap=gap, stall=stall)
+        result.outputs[3, 1] += change.get("word", 0) * (gap > 0)
+        result.damaged[7] |= change.get("mark", False) and gap > 0
         return result
 
     monkeypatch.setattr(simulate, "simulate", changed)
-    monkeypatch.setattr(
-        simulate,
-        "build",
-        lambda job, sources, manifest, work, build=simulate.build: built.setdefault(0, build(job, sources, manifest, work)),
-    )
-    built = {}
-    for change, words in (({"word": 1.0}, "1 of 24 samples.*sample 3, output 1.*pauses"), ({"mark": True}, "marks 1 of 24.*first is 7")):
+    monkeypatch.setattr(simulate, "build", built_once)
+    for key, words in (("word", r"1 of 24 samples.*sample 3, output 1.*pauses"), ("mark", r"marks 1 of 24.*first is 7")):
+        change.clear()
+        change[key] = True
         one = job(rtlsim.STAGE, tmp_path, written.full_point, verilog=written.out / "verilog", vectors=exported["vectors"])
         with pytest.raises(MismatchError, match=words):
             rtlsim.run(one)
         assert not (one.out / "rtlsim_gate").exists()
+    assert len(works) == 2
 
 
 def bench(folder, work, log):
@@ -138,8 +139,6 @@ def bench(folder, work, log):
 
 
 def test_the_testbench_passes_and_notices_a_wrong_word(written, tmp_path):
-    from flow.core.errors import ToolFailed
-
     folder = written.out / "verilog"
     start = bench(folder, tmp_path, tmp_path / "log.txt")
     assert "PASS: 16 frames twice" in start()
@@ -172,7 +171,7 @@ def test_a_frame_rate_above_one_pixel_a_cycle_is_refused(exported, tmp_path):
 
 
 def test_settings_of_the_c_code_are_refused():
-    with pytest.raises(ConfigError, match="reuse_factor = 4: .*frame_rate_hz"):
+    with pytest.raises(ConfigError, match=r"reuse_factor = 4: .*frame_rate_hz"):
         rtl.check(point(reuse_factor=4))
     rtl.check(point())
     assert set(rtl.sources(point())) == set(rtlsim.sources(point())) == {"driver"}
