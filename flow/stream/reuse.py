@@ -232,7 +232,7 @@ class _Rule:
         fits = 1 + (self.budget - least) // (e.output.rows * e.output.columns)
         limit = min(inputs, fits) if cost.reusable(graph) else 1
         if given is not None and given > limit:
-            why = f"a frame has {self.budget:,} cycles, and it would take {cycles(e, given):,}"
+            why = f"a frame has {self.budget:,} cycles, and it would take {cycles(e, given):,}; a lower frame_rate_hz gives more"
             if limit == inputs:
                 why = f"a window has {inputs} words"
             elif limit < fits:

@@ -155,7 +155,7 @@ def test_a_factor_that_is_given_is_kept_and_the_others_are_chosen(elements):
     ("given", "words"),
     [
         ({"secnd": 2}, "Did you mean 'second'"), ({"padded": 2}, "first, second, dense"), ({"dense": 19}, "a window has 18 words"),
-        ({"second": 18}, "at most 7 is possible, because a frame has 80 cycles, and it would take 144"),
+        ({"second": 18}, "at most 7 is possible, because a frame has 80 cycles, and it would take 144; a lower frame_rate_hz gives more"),
     ],
 )  # fmt: skip
 def test_a_factor_that_is_not_possible_is_refused(elements, given, words):
