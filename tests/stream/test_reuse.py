@@ -14,6 +14,7 @@ from flow.config import DesignPoint
 from flow.core.errors import ConfigError, ToolNotFound
 from flow.core.stage import Job
 from flow.core.tool import YOSYS
+from flow.points import build_point
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.lower import lower
 from flow.stages import rtl
@@ -207,6 +208,45 @@ def test_zero_weights_make_both_kinds_cheaper(elements, zero):
     for reuse in (1, 2):
         before, after = cost.estimate(graph, reuse, False).lut, cost.estimate(changed, reuse, False).lut
         assert after < before if zero else after == before
+
+
+def test_sums_whose_order_matters_stay_unrolled(graph):
+    narrow = FixedType(True, 13, 12)  # products have more fraction bits
+    layers = tuple(replace(layer, accumulator=narrow) if layer.name == "dense" else layer for layer in graph.layers)
+    elements = plan(replace(graph, layers=layers))
+    choice = choose(elements, 5000)
+    assert choice.reuse["dense"] == choice.elements["dense"].limit == 1
+    assert choice.reuse["second"] > 1
+    assert "the order of its sums matters" in choice.why("dense")
+    with pytest.raises(ConfigError, match="at most 1 is possible, because the order of its sums matters"):
+        choose(elements, 5000, fixed={"dense": 2})
+
+
+STREAM = {"io": "stream", "part": PART, "clock_ns": CLOCK}
+
+
+@pytest.mark.parametrize(
+    ("hardware", "words"),
+    [
+        ({"io": "parallel", "frame_rate_hz": 1e5}, r"frame_rate_hz: a network that is unrolled"),
+        ({"io": "parallel", "reuse": {"a": 2}, "dsp": True, "reuse_for": "dsp"}, r"reuse, reuse_for: a network that is unrolled"),
+        ({"backend": "vitis", "reuse": {"a": 2}}, r"reuse: only for the flow's own Verilog"),
+        ({"reuse": {"a": 0}}, r"hardware\.reuse\.a = 0"),
+        ({"frame_rate_hz": 2.1e8}, r"shorter than a cycle of 5 ns"), ({"reuse_for": "dsp"}, r"without dsp = true"),
+        ({"frame_rate_hz": 0}, r"hardware\.frame_rate_hz = 0"), ({"reuse_for": "ff"}, r"'lut' or 'dsp'"),
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(hardware, words):
+    with pytest.raises(ConfigError, match=words):
+        build_point({"model": "plasma", "hardware": STREAM | hardware}, "point.toml")
+
+
+def test_settings_that_make_sense_are_taken():
+    given = {"frame_rate_hz": 120e3, "reuse": {"dense": 4}, "dsp": True, "reuse_for": "dsp"}
+    hardware = build_point({"model": "plasma", "hardware": STREAM | given}, "point.toml").hardware
+    assert {name: getattr(hardware, name) for name in given} == given
+    plain = build_point({"model": "plasma"}, "point.toml").hardware
+    assert (plain.frame_rate_hz, plain.reuse, plain.reuse_for) == (None, {}, "lut")
 
 
 def mapped(files, top, dsp, folder):
