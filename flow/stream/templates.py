@@ -291,7 +291,6 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
     cuts short is filled up with zeros while that one waits; pixels that belong to no frame are dropped. Each frame that began gives one
     result; with its last pixel `m_axis_tuser` says that the frame was not as it should be.
     """
-    rb, cb, fb, ob = bits(rows), bits(columns), bits(flight), bits(out_count)
     return f"""{HEAD}module {inner}_axis (
   input aclk, input aresetn,
   input s_axis_tvalid, output s_axis_tready, input s_axis_tuser, input s_axis_tlast, input [{-(-size // 8) * 8 - 1}:0] s_axis_tdata,
@@ -305,26 +304,30 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
     .clk(clk), .rst(rst), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
     .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data)
   );
-  // frames come in
-  reg [{cb - 1}:0] c; reg [{rb - 1}:0] r; reg bad;
-  wire first = c == 0 & r == 0;
-  wire last_c = c == {cb}'d{columns - 1}, last_r = r == {rb}'d{rows - 1}, last = last_c & last_r;
+{_frames_in(rows, columns, size)}{_results_out(out_count, out_size, flight)}endmodule
+"""
+
+
+def _frames_in(rows: int, columns: int, size: int) -> str:
+    """Write the half of `guard` before the network: whole frames only, and `wrong` if this one is damaged."""
+    return f"""{raster(rows, columns)}
+  wire first = c == 0 & r == 0, last = last_c & last_r;
   wire fill = ~first & s_axis_tvalid & s_axis_tuser;  // a new frame although this one is not whole
   wire stray = first & s_axis_tvalid & ~s_axis_tuser;
   wire room;
   assign in_valid = s_axis_tvalid & ~stray & (~last | room);
   assign in_data = fill ? {size}'d0 : s_axis_tdata[{size - 1}:0];
   assign s_axis_tready = ~rst & (stray | (in_ready & ~fill & (~last | room)));
-  wire go = in_valid & in_ready;
+  reg bad;
   wire wrong = (first ? 1'b0 : bad) | fill | (s_axis_tlast != last_c);
-  always @(posedge clk)
-    if (rst) begin c <= {cb}'d0; r <= {rb}'d0; end
-    else if (go) begin
-      c <= last_c ? {cb}'d0 : c + {cb}'d1;
-      if (last_c) r <= last_r ? {rb}'d0 : r + {rb}'d1;
-    end
   always @(posedge clk) if (go) bad <= wrong;
-  // which frames between input and output are damaged
+"""
+
+
+def _results_out(count: int, size: int, flight: int) -> str:
+    """Write the half of `guard` behind the network: the marks of at most `flight` frames, a power of two, and the register at the end."""
+    fb, ob = bits(flight), bits(count)
+    return f"""  // which frames between input and output are damaged
   reg [{flight - 1}:0] damaged; reg [{fb}:0] count;
   reg [{ob - 1}:0] o;
   wire enter = go & last, leave = m_axis_tvalid & m_axis_tready & m_axis_tlast;
@@ -335,12 +338,12 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
   always @(posedge clk) if (enter) damaged <= {{damaged[{flight - 2}:0], wrong}};
   wire [{fb}:0] at = count - 1;
   // The last pixel of a result waits, in a register, until its frame is known to be whole: the network must not stop for it.
-  reg full; reg [{out_size - 1}:0] kept;
+  reg full; reg [{size - 1}:0] kept;
   wire offered = full | out_valid;
   wire whole = ~m_axis_tlast | (count != 0);
   assign out_ready = ~full;
   assign m_axis_tvalid = offered & whole & ~rst, m_axis_tdata = full ? kept : out_data;
-  assign m_axis_tlast = o == {ob}'d{out_count - 1}, m_axis_tuser = m_axis_tlast & damaged[at[{fb - 1}:0]];
+  assign m_axis_tlast = o == {ob}'d{count - 1}, m_axis_tuser = m_axis_tlast & damaged[at[{fb - 1}:0]];
   wire give = m_axis_tvalid & m_axis_tready;
   always @(posedge clk) if (~full) kept <= out_data;
   always @(posedge clk)
@@ -349,5 +352,4 @@ def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inn
       full <= offered & ~give;
       if (give) o <= m_axis_tlast ? {ob}'d0 : o + {ob}'d1;
     end
-endmodule
 """

@@ -43,9 +43,12 @@ struct Lane {
         if (reset) offering = false;
         if (!have) have = std::fread(beat.data(), 1, beat.size(), in) == beat.size();
         if (!offering) offering = have && !reset && rng() % 100 >= gap;
-        valid = offering, user = beat[0] & 1, last = beat[0] >> 1 & 1;
+        // what lies at the input while no pixel is offered must not matter
+        const auto bits = static_cast<std::uint8_t>(offering ? beat[0] : rng());
+        valid = offering, user = bits & 1, last = bits >> 1 & 1;
         std::memset(static_cast<void*>(&data), 0, sizeof data);
-        std::memcpy(static_cast<void*>(&data), beat.data() + 1, beat.size() - 1);
+        for (std::size_t i = 1; i < beat.size(); ++i)
+            reinterpret_cast<std::uint8_t*>(&data)[i - 1] = offering ? beat[i] : static_cast<std::uint8_t>(rng());
     }
     template <class Data> void take(bool accepted, bool valid, bool ready, bool user, bool last, const Data& data, bool reset) {
         if (offering && accepted) have = offering = false, idle = 0;
