@@ -51,8 +51,8 @@ def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], f
     # The libraries of block RAMs take seconds to read, and names inside of modules are of no use to anyone.
     common = f"-family {family} -noiopad -noclkbuf{'' if options.get('dsp') else ' -nodsp'} -flatten"
     blocks = f"synth_xilinx {common} -run map_memory:map_ffram\n" if has_memory(sources) else ""
-    # Of 7-series, Yosys moves registers into DSP slices and chains the slices, of which `_cells` has no model, so that such a netlist could not
-    # be simulated; it does not know registers that are single bits. Slices and look-up tables stay the same, flip-flops are too many.
+    # For 7-series, Yosys moves registers into DSP slices and chains the slices, of which `_cells` has no model; such a netlist could not be
+    # simulated. It does not see registers that are single bits. So flip-flops are counted that a vendor's tool would have in its slices.
     split = options.get("dsp") and family == "xc7" and any(CLOCKED.search(text) for text in sources.values())
     registers = f"synth_xilinx {common} -run prepare:map_dsp\nsimplemap t:$dff* t:$sdff*\n" if split else ""
     wide = "2:2,3,6:5,10,20"  # cost of LUT1..LUT8; 7 and 8 inputs are two and four LUT6 with a wide multiplexer
