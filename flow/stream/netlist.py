@@ -150,7 +150,7 @@ class _Host:
             values[nets[: bits.shape[1]]] = _words(bits)
 
     def read(self, values: Words) -> bool:
-        """Look at the outputs before the clock edge, and tell whether anything moved."""
+        """Look at the outputs before the clock edge, and tell whether a pixel was taken or a result came that is waited for."""
         ready, valid, user, last, data = (
             _bits(values[self.circuit.outputs[name]], self.streams)
             for name in (f"{IN}tready", f"{OUT}tvalid", f"{OUT}tuser", f"{OUT}tlast", f"{OUT}tdata")
@@ -162,7 +162,7 @@ class _Host:
         self.extra += int(result.sum()) - len(who)
         self.taken[who] += 1
         self.sent, self.offered = self.sent + accepted, self.offered & ~accepted
-        return bool((accepted | result).any())
+        return bool(accepted.any()) or len(who) > 0
 
     def results(self, cycles: int) -> Results:
         """Return what came."""
