@@ -29,6 +29,8 @@ def check(point: "DesignPoint") -> None:
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
+    if point.hardware.io == "stream" and point.hardware.logic_per_stage is not None:
+        raise ConfigError("hardware.logic_per_stage: the layers of a stream are cut into stages by the clock. Leave it out.")
     stream = point.hardware.io == "stream"
     own = (
         "this RTL chooses a reuse factor for each layer by hardware.frame_rate_hz; hardware.reuse sets them" if stream

@@ -173,6 +173,8 @@ def test_a_frame_rate_above_one_pixel_a_cycle_is_refused(exported, tmp_path):
 def test_settings_of_the_c_code_are_refused():
     with pytest.raises(ConfigError, match=r"reuse_factor = 4: .*frame_rate_hz"):
         rtl.check(point(reuse_factor=4))
+    with pytest.raises(ConfigError, match="logic_per_stage"):
+        rtl.check(point(logic_per_stage=3.0))
     rtl.check(point())
     assert set(rtl.sources(point())) == set(rtlsim.sources(point())) == {"driver"}
     assert rtl.sources(DesignPoint.model_validate({"model": "m"})) == {}
