@@ -252,22 +252,27 @@ def join(e: Element) -> str:
 
 
 def queue(name: str, size: int, depth: int) -> str:
-    """Pixels that wait, in shift registers. A simulation prints how many there were at most."""
+    """Pixels that wait, in shift registers. A simulation prints how many there were at most.
+
+    A shift register for each bit: of an array of words, synthesis makes flip-flops and multiplexers.
+    """
     ab = bits(depth + 1)
-    shifts = f"\n    for (i = 1; i < {depth}; i = i + 1) memory[i] <= memory[i - 1];" if depth > 1 else ""
+    lines = []
+    for k in range(size):
+        deep = f"{{line{k}[{depth - 2}:0], in_data[{k}]}}", f"line{k}[at[{bits(depth) - 1}:0]]"
+        before, tap = deep if depth > 1 else (f"in_data[{k}]", f"line{k}")
+        lines.append(
+            f"  reg [{depth - 1}:0] line{k}; assign out_data[{k}] = {tap};\n  always @(posedge clk) if (push) line{k} <= {before};"
+        )
+    waiting = "\n".join(lines)
     return f"""{HEAD}module {name} (
 {ports(size, size)}
 );
-  reg [{size - 1}:0] memory [0:{depth - 1}];
   reg [{ab - 1}:0] count;
   wire push = in_valid & in_ready, pop = out_valid & out_ready;
   assign in_ready = count != {ab}'d{depth}, out_valid = count != 0;
   wire [{ab - 1}:0] at = count - {ab}'d1;
-  assign out_data = memory[at[{bits(depth) - 1}:0]];
-  integer i;
-  always @(posedge clk) if (push) begin
-    memory[0] <= in_data;{shifts}
-  end
+{waiting}
   always @(posedge clk)
     if (rst) count <= 0;
     else count <= count + push - pop;
