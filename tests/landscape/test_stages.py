@@ -99,7 +99,7 @@ def test_sources_name_the_model_and_each_plugin(tmp_path):
     files = landscape.sources(job.full_point)
     assert set(files) == {"model", *(f"landscape {name}" for name in job.full_point.landscape.metrics)}
     assert files["landscape hessian_trace"].name == "hessian_trace.py"
-    assert set(robustness.sources(job.full_point)) == {"model", *(f"robustness {name}" for name in names("robustness"))}
+    assert set(robustness.sources(job.full_point)) == {"model", "upset rates", *(f"robustness {name}" for name in names("robustness"))}
     with pytest.raises(UnknownPlugin, match="gauss"):
         plugin_files("robustness", ["gaus"])
 
