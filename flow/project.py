@@ -96,8 +96,8 @@ def write_vectors(folder: Path, vectors: Path, manifest: Manifest | None) -> Non
     for name, rows in (("inputs", x), ("outputs", y)):
         np.savetxt(folder / f"{name}.dat", rows, fmt="%.17g")
     if manifest:
-        (folder / "inputs.hex").write_text(manifest.input.hex_lines(manifest.input.pack(x)))
-        (folder / "outputs.hex").write_text(manifest.output.hex_lines(manifest.output.pack(y)))
+        (folder / "inputs.hex").write_text(manifest.input.hex_lines(manifest.pack_inputs(x)))
+        (folder / "outputs.hex").write_text(manifest.output.hex_lines(manifest.pack_outputs(y)))
     (folder / "README.md").write_text(
         VECTORS.format(samples=len(x), inputs=x.shape[1], outputs=y.shape[1], hex=HEX if manifest else "")
     )  # fmt: skip
@@ -112,7 +112,7 @@ words and the two corners of the range, on the grid of the input words; the outp
   last.
 - `vectors.npz`: the same as float64 arrays `x` and `y` for `numpy.load`.
 {hex}"""
-HEX = """- `inputs.hex`, `outputs.hex`: for `$readmemh`, one sample a line: the port of the Verilog as one number, word 0 in its lowest
+HEX = """- `inputs.hex`, `outputs.hex`: for `$readmemh`, one line a sample, or of a stream a line a pixel: the port of the Verilog as one number, word 0 in its lowest
   bits, each word its integer code (two's complement where it is signed); `../verilog/manifest.json` has offset, width and fraction of each.
 """
 
@@ -183,9 +183,11 @@ def _ports(folder: Path) -> str:
     manifest = folder / "verilog" / "manifest.json"
     if manifest.is_file():
         m = Manifest.load(manifest)
+        unit = "frame, pixel by pixel," if m.io == "stream" else "sample"
+        every = f"a new {unit} every {m.interval} cycle{'s' * (m.interval > 1)}"
         return "\n".join(
             [
-                f"Verilog module `{m.top}`, clock `{m.clock}`; a new sample every {m.interval} cycle, its result after {m.latency} cycles:",
+                f"Verilog module `{m.top}`, clock `{m.clock}`; {every}, its result {m.latency} cycles after its first word:",
                 "",
                 f"- in: {templates.layout(m.input)}",
                 f"- out: {templates.layout(m.output)}", "",

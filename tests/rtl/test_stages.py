@@ -84,13 +84,6 @@ def test_an_unknown_part_is_refused_before_any_work():
         rtl.check(point)
 
 
-def test_streams_are_refused_before_any_work():
-    point = DesignPoint.model_validate({"model": "m", "hardware": {"io": "stream"}})
-    with pytest.raises(InvalidInput, match=r"hardware.io = 'stream': .*'parallel'"):
-        rtl.check(point)
-    assert "hardware.io" in rtl.STAGE.config, "else RTL of the same logic in parallel would be found in the store"
-
-
 def simulation(job, exported, monkeypatch, change=0.0, unknown=0):
     """Run rtlsim with a stand-in for the simulator, which is tested elsewhere."""
 
