@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flow.config import DesignPoint
-from flow.core.errors import ConfigError, InvalidInput, MismatchError
+from flow.core.errors import ConfigError, MismatchError
 from flow.rtl.graph import FixedType, Graph, Layer
 from flow.rtl.simulate import Simulation
 from flow.stages import rtl, rtlsim
