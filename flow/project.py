@@ -113,8 +113,8 @@ words and the two corners of the range, on the grid of the input words; the outp
 - `vectors.npz`: the same as float64 arrays `x` and `y` for `numpy.load`.
 {hex}"""
 HEX = """- `inputs.hex`, `outputs.hex`: for `$readmemh`, one line a sample, or of a stream one line a pixel: the port of the Verilog as one
-  number, word 0 in its lowest bits, each word its integer code (two's complement where it is signed); `../verilog/manifest.json` has offset,
-  width and fraction of each.
+  number, word 0 in its lowest bits, each word its integer code (two's complement where it is signed). `../verilog/manifest.json` has
+  offset, width and fraction of each.
 """
 
 
