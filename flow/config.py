@@ -4,29 +4,18 @@ import math
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from flow.core.plugins import names, suggest
+from flow.config_base import NOT_IN_KEY, Positive, plugins_of
+from flow.config_base import Section as Section  # noqa: PLC0414  # a name of this module for others
+from flow.config_faults import ProtectionConfig as ProtectionConfig  # noqa: PLC0414
+from flow.config_faults import RegistersConfig as RegistersConfig  # noqa: PLC0414
+from flow.config_faults import RobustnessConfig as RobustnessConfig  # noqa: PLC0414
+from flow.core.plugins import names
 from flow.imported.point import check_point
 
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,80}$"
 Bits = Annotated[int, Field(ge=2, le=16)]
-Positive = Annotated[int, Field(gt=0)]
-Levels = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, strict=False)]
-NOT_IN_KEY: dict[str, JsonValue] = {"key": False}
-
-
-def _plugins(group: str) -> AfterValidator:
-    """Return a check that an id, or each id of several, is a plug-in of a group."""
-
-    def check(given: Any) -> Any:  # noqa: ANN401 - an id, ids, or a table by id
-        ids, known = (given,) if isinstance(given, str) else given, names(group)
-        wrong = [f"'{i}' is not one of the {group}: {', '.join(known)}.{suggest(i, known)}" for i in ids if i not in known]
-        if wrong:
-            raise ValueError(" ".join(wrong))
-        return given
-
-    return AfterValidator(check)
 
 
 def _strength(given: Any) -> Any:  # noqa: ANN401 - a number, or a table of them
@@ -36,12 +25,6 @@ def _strength(given: Any) -> Any:  # noqa: ANN401 - a number, or a table of them
     if "strength" not in table or len(numbers) < len(table):
         raise ValueError("a positive number is needed, or a table of them such as {strength = 0.1}")
     return given
-
-
-class Section(BaseModel):
-    """Common behaviour of all tables: frozen, nothing unknown, no coercion of text to numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class LayerConfig(Section):
@@ -83,7 +66,7 @@ class NetworkConfig(Section):
     rounding: Literal["ROUND", "FLOOR"] = "ROUND"
     scales: Literal["mse", "max", "learned"] = "mse"
     per_channel: bool = False
-    layers: dict[str, LayerConfig] = {}
+    layers: dict[str, LayerConfig] = Field(default_factory=dict)
     allow_approximate: bool = False
 
     @property
@@ -174,7 +157,7 @@ class HardwareConfig(Section):
         reuse_for: of ``stream``: what the flow's choice saves: look-up tables (``lut``), or first of all DSP slices (``dsp``).
     """
 
-    backend: Annotated[str, _plugins("synth")] = "open"
+    backend: Annotated[str, plugins_of("synth")] = "open"
     io: Literal["parallel", "stream"] = "parallel"
     part: str = "xcku115-flvb2104-2-i"
     clock_ns: Annotated[float, Field(gt=0.5, le=1000)] = 5.0
@@ -255,7 +238,9 @@ class RouteConfig(Section):
     """
 
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
-    pins: dict[Literal["clk", "din", "load", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]] = {}
+    pins: dict[Literal["clk", "din", "load", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]] = Field(
+        default_factory=dict
+    )
     max_hours: Annotated[float, Field(gt=0)] = Field(default=4.0, json_schema_extra=NOT_IN_KEY)
 
 
@@ -278,7 +263,7 @@ class LandscapeConfig(Section):
         memory_gb: most memory of a batch, in GiB.
     """
 
-    metrics: Annotated[tuple[str, ...], _plugins("landscape")] = Field(default_factory=lambda: tuple(names("landscape")), strict=False)
+    metrics: Annotated[tuple[str, ...], plugins_of("landscape")] = Field(default_factory=lambda: tuple(names("landscape")), strict=False)
     samples: Positive = 1024
     relative_error: Annotated[float, Field(gt=0, lt=1)] = 0.02
     probes: Annotated[int, Field(ge=2)] = 64
@@ -300,83 +285,6 @@ class LandscapeConfig(Section):
         return value
 
 
-class RobustnessConfig(Section):
-    """Perturbations, how strong they are, and how often they are drawn.
-
-    Attributes:
-        perturbations: plug-ins of `flow.robustness`; all of them when left out.
-        levels: strengths by plug-in, in the unit that its file names, instead of those of the plug-in.
-        samples: test samples that are scored under perturbations of the inputs.
-        noise_percent: levels of the noise after the method of Baldi et al., in percent.
-        noise_draws: independent draws of a noise per level.
-        noise_file: recorded noise: CSV, NPY or HDF5, one record a row, one column for each input; None: there is none.
-        noise_unit: what the numbers of that file are: ``input`` (of the network, normalised) or ``detector`` (units of the detector).
-        noise_fit: draw whole records (``bootstrap``), or normal numbers with their means and covariance (``covariance``).
-        flips: numbers of bits flipped at once.
-        trials: most sets of bits, or of other faults, per level.
-        relative_error: no more are drawn when the interval's half-width is this small relative to the mean.
-        flip_samples: test samples scored per set.
-        map_samples: test samples scored for each single bit of the criticality map.
-        rankings: how the weights of ranked flips are ordered, whose sign bits flip first: by ``gradient``, by ``taylor`` (the square of
-            gradient times weight), or by ``fkeras`` (top Hessian eigenvector); or which bits: ``exact``, by the harm of each alone.
-        tolerance: a drop of the task score is visible from this share of its clean value on.
-        environment: a row of `flow/robustness/upset_rates.toml`, or ``""``: all of them.
-        upset_rate: upsets per bit and day, if you know it better than that table.
-        engine: ``compiled`` is generated C++ where the network allows it; ``twin`` is torch.
-        memory_gb: most memory of a batch, in GiB.
-    """
-
-    perturbations: Annotated[tuple[str, ...], _plugins("robustness")] = Field(
-        default_factory=lambda: tuple(names("robustness")), strict=False
-    )
-    levels: Annotated[dict[str, Levels], _plugins("robustness")] = {}
-    samples: Positive = 1000
-    noise_percent: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(default=(5.0, 10.0, 20.0, 30.0), strict=False)
-    noise_draws: Annotated[int, Field(ge=2)] = 5
-    noise_file: str | None = Field(default=None, json_schema_extra=NOT_IN_KEY)
-    noise_unit: Literal["input", "detector"] = "input"
-    noise_fit: Literal["bootstrap", "covariance"] = "bootstrap"
-    flips: tuple[Positive, ...] = Field(default=(1, 5, 20), strict=False)
-    trials: Annotated[int, Field(ge=2)] = 400
-    relative_error: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    flip_samples: Positive = 128
-    map_samples: Positive = 64
-    rankings: tuple[Literal["gradient", "taylor", "fkeras", "exact"], ...] = Field(
-        default=("gradient", "taylor", "fkeras", "exact"), strict=False
-    )
-    tolerance: Annotated[float, Field(gt=0, le=1)] = 0.1
-    environment: str = ""
-    upset_rate: Annotated[float, Field(gt=0)] | None = None
-    engine: Literal["compiled", "twin"] = "compiled"
-    memory_gb: Annotated[float, Field(gt=0.01)] = Field(default=0.5, json_schema_extra=NOT_IN_KEY)
-
-
-class RegistersConfig(Section):
-    """Upsets of the pipeline registers of the RTL, each for one clock cycle; with the open back end.
-
-    Attributes:
-        flips: register bits that are drawn, each with a sample; 0: the stage is left out.
-        rtl_flips: of these, how many are also injected into the simulated Verilog.
-    """
-
-    flips: Annotated[int, Field(ge=0)] = 0
-    rtl_flips: Annotated[int, Field(ge=1)] = 64
-
-
-class ProtectionConfig(Section):
-    """Hardened designs that are built and priced; with the open back end.
-
-    Attributes:
-        methods: ``tmr`` triplicates weight bits and votes, ``ecc`` keeps check bits of weight words, ``registers`` triplicates pipeline
-            registers, ``clip`` bounds activations, and output words, to their range on the training samples, by channel; none: the stage is
-            left out.
-        shares: shares of the weight bits that are protected, the most critical ones first.
-    """
-
-    methods: tuple[Literal["tmr", "ecc", "registers", "clip"], ...] = Field(default=(), strict=False)
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.01, 0.02, 0.05, 0.1, 0.25, 1.0), strict=False)
-
-
 class DesignPoint(Section):
     """One network, trained in one way, for one target. See the attributes of each table.
 
@@ -396,7 +304,7 @@ class DesignPoint(Section):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     pruning: PruningConfig = PruningConfig()
-    regularizers: Annotated[dict[str, Annotated[Any, AfterValidator(_strength)]], _plugins("regularizers")] = {}
+    regularizers: Annotated[dict[str, Annotated[Any, AfterValidator(_strength)]], plugins_of("regularizers")] = Field(default_factory=dict)
     hardware: HardwareConfig = HardwareConfig()
     gate: GateConfig = GateConfig()
     vendor: VendorConfig = VendorConfig()
@@ -442,5 +350,5 @@ class Study(Section):
 
     name: Annotated[str, Field(pattern=SAFE_NAME)]
     point: str
-    axes: dict[str, list[Any]] = {}
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
     screen: ScreenConfig = ScreenConfig()

@@ -18,8 +18,6 @@ from flow.core.errors import InvalidInput
 from flow.rtl.graph import Graph, Layer
 from flow.rtl.lower import layer_values
 from flow.twin import Twin
-from flow.twin.ops import OPERATIONS
-from flow.twin.quantizer import quantize, quantize_ste
 
 BATCH = 1024
 Bounds = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -66,21 +64,7 @@ class Clipped(Twin):
         self.__dict__.update(twin.__dict__)
         self._limits = {name: tuple(torch.from_numpy(v).to(self.dtype) for v in pair) for name, pair in limits.items()}
 
-    def _walk(self, quantized: Mapping[str, Tensor], x: Tensor, ste: bool) -> dict[str, Tensor]:
-        """Evaluate all nodes as `Twin` does, and bound what quantizers make."""
-        values: dict[str, Tensor] = {**self._constants, self._graph.input: x.to(self.dtype)}
-        for node in self._graph.nodes:
-            form = self._formats.get(node.name)
-            if form is None:
-                values[node.output] = OPERATIONS[node.op].run(node, [values[name] for name in node.inputs if name])
-            elif node.inputs[0] in quantized:
-                values[node.output] = quantized[node.inputs[0]]
-            else:
-                made = (quantize_ste if ste else quantize)(values[node.inputs[0]], form).to(self.dtype)
-                values[node.output] = self._bounded(node.name, made)
-        return values
-
-    def _bounded(self, name: str, value: Tensor) -> Tensor:
+    def _activation(self, name: str, value: Tensor) -> Tensor:
         if name not in self._limits:
             return value
         low, high = (limit.reshape(1, -1, *[1] * (value.ndim - 2)) for limit in self._limits[name])
