@@ -13,7 +13,8 @@ from alkaid.codegen import RTLModel
 from flow.core.errors import InvalidInput
 from flow.rtl.graph import Array, FixedType, Graph
 from flow.rtl.lower import lower
-from flow.rtl.verilog import _pipeline
+from flow.rtl.timing import Timing
+from flow.rtl.verilog import _estimate, _pipeline
 
 COMMON = ("binop", "multiplier", "mux", "negative", "shift_adder", "ternary_adder")
 HEAD = "`timescale 1 ns / 1 ps\n"
@@ -34,6 +35,8 @@ class Kernel:
         predict: (N, words of the window) -> (N, words of the pixel), exact.
         steps: registers from a step to its sums, if multipliers are used again; else 0.
         multipliers: how many are used again.
+        timing: estimate of its pipeline stages, the handshake not included; None: the part has no delay model, or it has multipliers that
+            are used again, for which there is no estimate.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Kernel:
     predict: Callable[[Array], Array] = field(repr=False)
     steps: int = 0
     multipliers: int = 0
+    timing: Timing | None = None
 
 
 def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: float | None = None) -> Kernel:
@@ -82,7 +86,8 @@ def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: 
     (signal,) = model.fsm.out_signals
     words = [(int(k), int(i), int(f)) for k, i, f in signal.precisions]
     files[f"{name}.v"] = _pipe(name, [model.fsm.logic[stage] for stage in stages], inputs, words, outputs[1])
-    return Kernel(name, graph, len(stages), inputs, outputs, files, lowered.predict)
+    timing = _estimate(model.fsm, part)
+    return Kernel(name, graph, len(stages), inputs, outputs, files, lowered.predict, timing=timing)
 
 
 def shared(module: str) -> bool:

@@ -1,20 +1,24 @@
 """The folder of a streaming network: Verilog, manifest, constraints, README and a self-checking testbench with golden frames."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flow.core.errors import ConfigError
 from flow.rtl import templates
 from flow.rtl.graph import Array
 from flow.rtl.ports import Manifest, Port, Word
 from flow.stream.build import TOP, Design
-from flow.stream.elements import Link
+from flow.stream.elements import Element, Link
 from flow.stream.netlist import pieces
+from flow.stream.reuse import cycles
 
 AXIS = f"{TOP}_axis"
+LAYERS = "layers.json"
 GOLDEN = 16  # frames of the testbench; the stage rtlsim compares many more
 
 
@@ -27,6 +31,7 @@ def describe(design: Design, latency: int = 0, interval: int = 0) -> Manifest:
         interval: cycles from one frame to the next.
     """
     source, output = design.elements[0].source, design.elements[-1].output
+    delays, model = _delays(design)
     return Manifest(
         top=AXIS, clock="aclk", latency=latency, interval=interval,
         input=_port("s_axis_tdata", source), output=_port("m_axis_tdata", output),
@@ -34,6 +39,7 @@ def describe(design: Design, latency: int = 0, interval: int = 0) -> Manifest:
         generator=f"hlscape, adder trees by alkaid {importlib.metadata.version('alkaid')}", io="stream",
         frame=(source.rows, source.columns), result=(output.rows, output.columns),
         reuse={e.name: design.reuse.get(e.name, 1) for e in design.elements if e.name in design.kernels}, queues=dict(design.fifos),
+        stage_delays_ns=delays, delay_model=model,
     )  # fmt: skip
 
 
@@ -41,6 +47,48 @@ def _port(name: str, link: Link) -> Port:
     kept = link.type
     words = tuple(Word(i * kept.width, kept.width, kept.fraction, kept.signed) for i in range(link.words))
     return Port(name, link.width, words)
+
+
+def _delays(design: Design) -> tuple[tuple[float, ...], str]:
+    """Return the estimated delay of each pipeline stage of the unrolled layers in ns, and of what they are an estimate."""
+    timed = [kernel.timing for kernel in design.kernels.values() if kernel.timing is not None]
+    if not timed:
+        return (), ""
+    rest = "not of handshakes, line buffers and queues"
+    if any(kernel.steps for kernel in design.kernels.values()):
+        rest = f"not of reused multipliers, {rest.removeprefix('not of ')}"
+    return tuple(round(d, 3) for t in timed for d in t.delays), f"{timed[0].source}; of the adder trees of unrolled layers, {rest}"
+
+
+def layers(design: Design) -> list[dict[str, Any]]:
+    """Describe the layers of the hardware, in the order of the network.
+
+    Returns:
+        By element: ``name``, as in the reports of synthesis, and the ``layer`` it begins with; ``kind`` in words; ``output``, rows, columns
+        and words of what goes out, and ``bits`` of a word; ``reuse``; ``cycles`` that a frame keeps it busy; ``multipliers`` that are used
+        again; ``latency`` of its arithmetic in cycles; and ``queue``, pixels that may wait in front of it (of a sum one for each way).
+    """
+    described = []
+    for e in design.elements:
+        kernel, reuse, out = design.kernels.get(e.name), design.reuse.get(e.name, 1), e.output
+        places = [f"{e.name}.a", f"{e.name}.b"] if e.kind == "join" else [e.name]
+        described.append({
+            "name": e.name, "layer": e.layer, "kind": _kind(e), "output": [out.rows, out.columns, out.words], "bits": out.type.width,
+            "reuse": reuse, "cycles": cycles(e, reuse), "multipliers": kernel.multipliers if kernel else 0,
+            "latency": kernel.latency if kernel else 0, "queue": [design.fifos.get(place, 0) for place in places],
+        })  # fmt: skip
+    return described
+
+
+def _kind(e: Element) -> str:
+    """Say in words what an element does."""
+    if e.kind == "window":
+        what = "convolution" if e.reusable else "maximum"
+        return f"{what} {e.settings['height']} x {e.settings['width']}"
+    if e.kind == "point":
+        image = e.output.rows * e.output.columns > 1
+        return ("convolution 1 x 1" if image else "dense") if e.reusable else "word by word"
+    return {"pad": "zeros around", "gather": "flatten", "join": "sum of two", "fork": "copies"}[e.kind]
 
 
 def write_sources(design: Design, folder: Path) -> list[Path]:
@@ -54,7 +102,7 @@ def write_sources(design: Design, folder: Path) -> list[Path]:
 
 
 def write(design: Design, folder: Path, *, part: str, clock_ns: float, latency: int, interval: int) -> Manifest:
-    """Write ``src/*.v``, ``manifest.json``, ``README.md``, constraints and ``vivado_synth.tcl``.
+    """Write ``src/*.v``, ``manifest.json``, ``layers.json``, ``README.md``, constraints and ``vivado_synth.tcl``.
 
     Args:
         design: with its queues.
@@ -72,6 +120,7 @@ def write(design: Design, folder: Path, *, part: str, clock_ns: float, latency: 
     write_sources(design, folder)
     manifest = describe(design, latency, interval)
     manifest.save(folder / "manifest.json")
+    (folder / LAYERS).write_text(json.dumps(layers(design), indent=1) + "\n")
     (folder / "README.md").write_text(readme(manifest, clock_ns))
     for name, text in templates.constraints(manifest, clock_ns).items():
         (folder / name).write_text(text)
@@ -106,9 +155,12 @@ def readme(manifest: Manifest, clock_ns: float) -> str:
     """Describe ports, timing and how to simulate."""
     (rows, columns), (out_rows, out_columns) = manifest.frame, manifest.result
     reused = [(name, factor) for name, factor in manifest.reuse.items() if factor > 1]
+    worst = max(manifest.stage_delays_ns, default=0.0)
+    slowest = f"; the slowest stage of the adder trees of unrolled layers is estimated to need {worst:g} ns" if worst else ""
     return f"""# Generated Verilog: one pixel after the other
 
-Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` has the same facts for programs.
+Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` has the same facts for programs, `layers.json` those of each
+layer, and `reuse.json`, where it is there, why each reuse factor was chosen.
 
 - A frame is {rows} x {columns} pixels, row by row, one a transfer of the AXI4-Stream `s_axis`: {templates.layout(manifest.input)}
 - Its result is {out_rows} x {out_columns} pixels of `m_axis`: {templates.layout(manifest.output)}
@@ -120,7 +172,7 @@ Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` ha
   one result, and `m_axis_tuser` is high with it when its pixels were not as they should be. The next frame is right again.
 - One clock `{manifest.clock}`, a synchronous reset `aresetn` (low for one cycle at least), after which the first pixel begins a frame.
 - A frame every {manifest.interval} cycles, its result {manifest.latency} rising edges after its first pixel, counted in simulation with
-  frames one behind the other. Timing at the target period of {clock_ns:g} ns was not verified.
+  frames one behind the other. Timing at the target period of {clock_ns:g} ns was not verified{slowest}.
 {_listed("Layers whose multipliers are used for several cycles of a window", reused)}
 {_listed("Queues, in pixels, sized by simulation", list(manifest.queues.items()))}
 - `constraints.xdc` (Vivado), `constraints.sdc` (other tools) and `constraints.lpf` (Lattice) say the same: the target clock.
