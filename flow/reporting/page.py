@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from flow.reporting.beside import beside
 from flow.reporting.bitmap import palette
 from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.catalog import title as title_of
@@ -181,6 +182,7 @@ def render_page(
         landscapes=landscapes(results),
         robustness=robustness(results, key),
         palette=palette()[::8],
+        beside=beside(results),
         screening=screening(found.screen, results, key),
         **_claims(found),
         failed=[(p, reasons(p.result)) for p in points if p.result.status != "untrained" and not p.result.ranked],

@@ -58,7 +58,10 @@ def published(results: Iterable[PointResult]) -> tuple[list[PointResult], dict[s
     shown = []
     for result in ordered:
         document: dict[str, Any] = scrub(
-            {name: getattr(result, name) for name in ("config", "gate", "failures", "stages", "versions", "reproduce", "notes", "curves")}
+            {
+                name: getattr(result, name)
+                for name in ("config", "gate", "failures", "stages", "versions", "reproduce", "notes", "curves", "published")
+            }
         )
         metrics = {key: _clean(metric) for key, metric in sorted(result.metrics.items()) if key not in hidden[result.name]}
         shown.append(PointResult(name=result.name, status=result.status, metrics=metrics, shapes=result.shapes, **document))

@@ -1,0 +1,236 @@
+"""The section that puts the points of a study beside the published design of their model, as texts for the template."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flow.core.errors import ConfigError
+from flow.core.metric import Kind, Metric
+from flow.reporting.catalog import better, task_score
+from flow.reporting.numbers import plus_minus, significant
+from flow.reporting.published import RESOURCES, Figure, Occupied, Published
+from flow.reporting.result import PointResult
+from flow.synth._parts import Part, find_part
+
+SHOWN = 3
+"""Points that have a column of their own."""
+BASIS = {"quoted": "", "secondary": "read in a text about the source", "recalled": "recalled, not looked up"}
+CHIPS = {"yes": "good", "partly": "off", "no": "bad"}
+UNITS: tuple[Mapping[str, float], ...] = (
+    {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0},
+    {"1/s": 1.0, "Hz": 1.0, "frames/s": 1.0, "kframes/s": 1e3, "kHz": 1e3, "Mframes/s": 1e6, "MHz": 1e6},
+)
+"""Units of the same dimension, with their size."""
+CLASSES: tuple[Kind, ...] = ("measured", "estimate", "csynth", "mapped", "routed")
+NAMES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM"}
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A figure of ours in words, with its provenance class; ``–`` where it was not measured."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A figure of the published design, and beside it that of each point that is shown."""
+
+    what: str
+    published: str
+    basis: str
+    ours: list[Ours]
+    comparable: str
+    css: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A point with a column: name, and what it is the best of."""
+
+    name: str
+    roles: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count, and its share of the part; empty where it was not counted."""
+
+    count: str
+    share: str
+
+
+@dataclass(frozen=True)
+class FitRow:
+    """What a point takes of the part, and whether it fits: alone, and beside what else is there."""
+
+    name: str
+    kind: str
+    shares: list[Share]
+    alone: tuple[str, str]
+    room: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The section on one published design.
+
+    Attributes:
+        design: what was published.
+        points: how many points it stands beside.
+        chosen: the points with a column.
+        figures: a row a figure.
+        totals: what the part has, by resource.
+        occupied: the counts of what else is in the part, by resource; empty if nothing is known of it.
+        fits: a row a point that is ranked.
+        summary: how many of them fit.
+    """
+
+    design: Published
+    points: int
+    chosen: list[Chosen]
+    figures: list[FigureRow]
+    totals: list[str]
+    occupied: list[str]
+    fits: list[FitRow]
+    summary: str
+
+    @property
+    def resources(self) -> list[str]:
+        """Names of the resources, in the order of the columns."""
+        return [NAMES[name] for name in RESOURCES]
+
+
+def converted(metric: Metric, unit: str) -> Metric:
+    """Return a metric in another unit of the same dimension, or as it is where there is no such unit.
+
+    >>> converted(Metric(6015.0, "ns", "estimate"), "us").value
+    6.015
+    """
+    sizes = next((sizes for sizes in UNITS if unit in sizes and metric.unit in sizes), None)
+    if sizes is None or unit == metric.unit:
+        return metric
+    # Divided, not multiplied by a reciprocal: 6015 ns are 6.015 us and not 6.0150000000000006.
+    factor = sizes[unit] / sizes[metric.unit]
+    ends = None if metric.ci is None else (metric.ci[0] / factor, metric.ci[1] / factor)
+    return Metric(round(metric.value / factor, 12), unit, metric.kind, metric.direction, ends, metric.source, metric.part, metric.title)
+
+
+def _ours(figure: Figure, metrics: Mapping[str, Metric]) -> Ours:
+    if figure.here:
+        return Ours(figure.here)
+    if figure.metric not in metrics:
+        return Ours("–")
+    metric = converted(metrics[figure.metric], figure.unit)
+    return Ours(f"{plus_minus(metric)} {metric.unit}".strip(), metric.kind)
+
+
+def _figure(figure: Figure, shown: list[PointResult]) -> FigureRow:
+    published = figure.text if figure.value is None else f"{significant(figure.value)} {figure.unit}".strip()
+    basis = "; ".join(words for words in (figure.source, BASIS[figure.basis]) if words)
+    ours = [_ours(figure, point.metrics) for point in shown]
+    return FigureRow(figure.what, published, basis, ours, figure.comparable, CHIPS[figure.comparable], figure.why)
+
+
+def _best(points: list[PointResult], name: str) -> str | None:
+    """Return the point that is best by a metric, of those in its highest provenance class and of the commonest part."""
+    known = [(point.metrics[name], point.name) for point in points if name in point.metrics]
+    if not known:
+        return None
+    kind = max((metric.kind for metric, _ in known), key=CLASSES.index)
+    parts = [metric.part for metric, _ in known if metric.kind == kind]
+    part = max(sorted(set(parts)), key=parts.count)
+    first, *others = [(metric, point) for metric, point in known if metric.kind == kind and metric.part == part]
+    for metric, point in others:
+        if better(metric.value, first[0].value, metric.direction):
+            first = (metric, point)
+    return first[1]
+
+
+def _choose(points: list[PointResult]) -> dict[str, list[str]]:
+    """Return the points to be shown with what each is the best of: task score, latency and look-up tables; all if they are few."""
+    task = task_score(points)
+    wanted = [*([(task, "best task score")] if task else []), ("latency_ns", "least latency"), ("lut", "fewest LUT")]
+    found: dict[str, list[str]] = {point.name: [] for point in points} if len(points) <= SHOWN else {}
+    for name, role in wanted:
+        best = _best(points, name)
+        if best is not None:
+            found.setdefault(best, []).append(role)
+    return found
+
+
+def _comparable_part(metrics: Mapping[str, Metric], part: Part) -> str:
+    """Return why the counts of a point say nothing about a part: they were made for another family; empty if they do."""
+    for name in RESOURCES:
+        if name in metrics and metrics[name].part:
+            try:
+                family = find_part(metrics[name].part).family
+            except ConfigError:
+                family = ""
+            if family != part.family:
+                return f"counted for {metrics[name].part}"
+    return ""
+
+
+def _judge(metrics: Mapping[str, Metric], room: Mapping[str, float], why_not: str) -> tuple[str, str]:
+    """Say whether counts fit into a room, with the colour of the words."""
+    counted = {name: metrics[name].value for name in RESOURCES if name in metrics and name in room}
+    if why_not or not counted:
+        return why_not or "not counted", "off"
+    over = [NAMES[name] for name, value in counted.items() if value > room[name]]
+    if over:
+        return f"no: {', '.join(over)}", "bad"
+    missing = [NAMES[name] for name in RESOURCES if name not in counted]
+    return (f"as far as known, without {', '.join(missing)}", "off") if missing else ("yes", "good")
+
+
+def _fit(point: PointResult, part: Part, occupied: Occupied | None) -> FitRow:
+    metrics, why_not = point.metrics, _comparable_part(point.metrics, part)
+    totals = {name: float(getattr(part, name)) for name in RESOURCES}
+    shares = []
+    for name in RESOURCES:
+        metric = metrics.get(name)
+        share = "" if metric is None or why_not or not totals[name] else f"{significant(100 * metric.value / totals[name], 3)} %"
+        shares.append(Share("–" if metric is None else significant(metric.value), share))
+    kinds = list(dict.fromkeys(metrics[name].kind for name in RESOURCES if name in metrics))
+    room = None if occupied is None else {name: totals[name] - taken for name, taken in occupied.counts.items()}
+    return FitRow(
+        point.name, ", ".join(kinds), shares, _judge(metrics, totals, why_not), None if room is None else _judge(metrics, room, why_not)
+    )
+
+
+def _summary(rows: list[FitRow], design: Published) -> str:
+    def count(found: list[tuple[str, str]]) -> str:
+        sure, unsure = (sum(css == wanted for _, css in found) for wanted in ("good", "off"))
+        return f"{sure} of {len(found)}" + (f" (and {unsure} that cannot be told)" if unsure else "")
+
+    text = f"By their counts, {count([row.alone for row in rows])} ranked points fit an empty {design.part}"
+    beside = [row.room for row in rows if row.room is not None]
+    return f"{text}, {count(beside)} beside what else is in it." if beside else f"{text}."
+
+
+def _section(design: Published, results: list[PointResult]) -> Beside:
+    ranked = [result for result in results if result.ranked]
+    roles = _choose(ranked)
+    shown = [result for result in ranked if result.name in roles]
+    figures = [_figure(figure, shown) for figure in design.figure]
+    chosen = [Chosen(result.name, ", ".join(roles[result.name])) for result in shown]
+    if not design.part:
+        return Beside(design, len(results), chosen, figures, [], [], [], "")
+    part = find_part(design.part)
+    fits = [_fit(result, part, design.occupied) for result in ranked]
+    totals = [significant(float(getattr(part, name))) for name in RESOURCES]
+    counts = {} if design.occupied is None else design.occupied.counts
+    occupied = [significant(counts[name]) if name in counts else "not known" for name in RESOURCES] if counts else []
+    return Beside(design, len(results), chosen, figures, totals, occupied, fits, _summary(fits, design) if fits else "")
+
+
+def beside(results: list[PointResult]) -> list[Beside]:
+    """Return a section for each published design of the models of a study; none if no model has one."""
+    groups: dict[str, list[PointResult]] = {}
+    for result in results:
+        if result.published:
+            groups.setdefault(json.dumps(result.published, sort_keys=True), []).append(result)
+    return [_section(Published.model_validate_json(text), points) for text, points in groups.items()]
