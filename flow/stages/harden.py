@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 MAP = "single_bit_map"
 STORES = ("tmr", "ecc")
+UNROLLED = {
+    "registers": "the hardened netlist is tried with a sample in every cycle",
+    "clip": "the network with bounds is built as one pipeline that takes a sample a cycle",
+}  # methods that build the network anew, and why a stream cannot be built so
 
 
 def sources(point: "DesignPoint") -> dict[str, Path]:
@@ -29,11 +33,17 @@ def sources(point: "DesignPoint") -> dict[str, Path]:
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse to protect the most critical bits without a map of them.
+    """Refuse to protect the most critical bits without a map of them, and of a stream all but stores of its weights.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no map, or a method builds an unrolled network.
     """
+    wrong = [method for method in point.protection.methods if method in UNROLLED]
+    if wrong and point.hardware.io == "stream":
+        raise ConfigError(
+            f"protection.methods = {wrong[0]}: {UNROLLED[wrong[0]]}, and hardware.io = 'stream' is no such pipeline. Leave it out; "
+            f"{' and '.join(STORES)}, which keep the weights, do not depend on hardware.io."
+        )
     asked = [method for method in point.protection.methods if method != "registers"]
     if asked and MAP not in point.robustness.perturbations:
         raise ConfigError(f"protection.methods = {asked[0]}: add {MAP} to robustness.perturbations; it says which bits are critical.")

@@ -24,14 +24,23 @@ def check(point: "DesignPoint") -> None:
     """Refuse a part that is not known, and settings of hls4ml's C++ that this RTL does not have.
 
     Raises:
-        ConfigError: with the parts that are known; or hardware.reuse_factor or hardware.strategy asks for what only hls4ml's C++ has.
+        ConfigError: with the parts that are known; or hardware.reuse_factor or hardware.strategy asks for what only hls4ml's C++ has; or
+            hardware.logic_per_stage or hardware.axi_stream for what only an unrolled network has.
     """
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
-    if point.hardware.io == "stream" and point.hardware.logic_per_stage is not None:
-        raise ConfigError("hardware.logic_per_stage: the layers of a stream are cut into stages by the clock. Leave it out.")
     stream = point.hardware.io == "stream"
+    if stream and point.hardware.logic_per_stage is not None:
+        raise ConfigError(
+            f"hardware.logic_per_stage = {point.hardware.logic_per_stage:g}: with hardware.io = 'stream' the layers are cut into stages by "
+            "hardware.clock_ns. Leave it out."
+        )
+    if stream and point.hardware.axi_stream:
+        raise ConfigError(
+            "hardware.axi_stream = true: with hardware.io = 'stream' the network has AXI4-Stream ports already (its top is network_axis), "
+            "and nothing is wrapped around it. Leave it out."
+        )
     own = (
         "this RTL chooses a reuse factor for each layer by hardware.frame_rate_hz; hardware.reuse sets them" if stream
         else "this RTL computes everything in parallel, whatever is set here"

@@ -35,11 +35,17 @@ def sources(point: "DesignPoint") -> Mapping[str, Path]:
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a number of flips that has no interval, and an environment that is not known.
+    """Refuse a number of flips that has no interval, an environment that is not known, and a stream.
 
     Raises:
-        ConfigError: registers.flips is 1, or there is no such environment.
+        ConfigError: registers.flips is 1, there is no such environment, or the network takes one pixel after the other.
     """
+    if point.hardware.io == "stream":
+        raise ConfigError(
+            f"registers.flips = {point.registers.flips}: a flip is followed from stage to stage of a pipeline that takes a sample a cycle, "
+            "and a stream (hardware.io) has line buffers and queues, in which it may stay. Set registers.flips = 0; bits of the weights "
+            "are flipped all the same, by stage robustness."
+        )
     environments(point.robustness)
     if point.registers.flips == 1:
         raise ConfigError("registers.flips = 1: one flip has no confidence interval. Draw more, for example 20000.")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flow.core.errors import ToolNotFound
+from flow.core.errors import ConfigError, ToolNotFound
 from flow.core.stage import Job, Stage
 from flow.rtl.simulate import VERILATOR, simulator
 
@@ -14,11 +14,17 @@ VECTORS = 32  # every signal of each cycle is in the file
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse to begin without Verilator.
+    """Refuse to begin without Verilator, and with a stream.
 
     Raises:
+        ConfigError: the network takes one pixel after the other, and this stage a sample a cycle.
         ToolNotFound: there is only another simulator.
     """
+    if point.hardware.io == "stream":
+        raise ConfigError(
+            "gate.waveform = true: a waveform is of a network that takes a sample a cycle, not of a stream (hardware.io). Leave it out; the "
+            "testbench tb/ beside the Verilog of a stream can be run in any simulator that writes waveforms."
+        )
     if TOOLS[0].name != VERILATOR.name:
         raise ToolNotFound(f"gate.waveform: a waveform is written with Verilator only. {VERILATOR.hint}")
 
