@@ -22,8 +22,8 @@ def check(point: "DesignPoint") -> None:
     """
     if point.hardware.io == "stream":
         raise ConfigError(
-            "gate.waveform = true: a waveform is of a network that takes a sample a cycle, not of a stream (hardware.io). Leave it out; the "
-            "testbench tb/ beside the Verilog of a stream can be run in any simulator that writes waveforms."
+            "gate.waveform = true: a waveform is of a network that takes a sample a cycle, not of a stream (hardware.io). Leave it out; "
+            "the testbench tb/ beside the Verilog of a stream can be run in any simulator that writes waveforms."
         )
     if TOOLS[0].name != VERILATOR.name:
         raise ToolNotFound(f"gate.waveform: a waveform is written with Verilator only. {VERILATOR.hint}")
