@@ -118,7 +118,8 @@ def window(e: Element) -> str:
 {ports(size, e.output.width)}
 );
   // everything stops when the result is not taken
-  wire ce = out_ready | ~out_valid, hold;
+  wire hold;
+  wire ce = out_ready | ~out_valid;
   assign in_ready = ce & ~hold;
 {raster(e.source.rows, columns)}
   // pixels until the next window is complete, along the row and down the column
@@ -150,7 +151,8 @@ def point(e: Element) -> str:
     return f"""{HEAD}module {e.name} (
 {ports(e.source.width, e.output.width)}
 );
-  wire ce = out_ready | ~out_valid, hold;
+  wire hold;
+  wire ce = out_ready | ~out_valid;
   assign in_ready = ce & ~hold;
   wire emit = in_valid & in_ready;
   reg [{e.source.width - 1}:0] x;
@@ -242,7 +244,8 @@ def join(e: Element) -> str:
   input b_valid, output b_ready, input [{types[1].width * words - 1}:0] b_data,
   output out_valid, input out_ready, output [{e.output.width - 1}:0] out_data
 );
-  wire ce = out_ready | ~out_valid, hold;
+  wire hold;
+  wire ce = out_ready | ~out_valid;
   wire emit = a_valid & b_valid & ce & ~hold;
   assign a_ready = emit, b_ready = emit;
   reg [{2 * words * both.width - 1}:0] x;
