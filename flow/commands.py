@@ -17,6 +17,7 @@ from flow.core.sweep import run_many
 from flow.model import model_names
 from flow.points import load_document, load_point, load_study
 from flow.project import publish
+from flow.reporting import published
 from flow.reporting.result import PointResult
 from flow.reporting.tables import study_table, terminal_table
 from flow.screening.command import command_screen  # noqa: F401  (found by its name)
@@ -43,7 +44,9 @@ def _point(args: argparse.Namespace) -> DesignPoint:
     if not args.point and not args.onnx:
         raise ConfigError("there is nothing to do. Give a POINT.toml, or --onnx FILE --data FILE.")
     files = [f"{key}={json.dumps(file, ensure_ascii=False)}" for key, file in (("onnx", args.onnx), ("data.path", args.data)) if file]
-    return load_point(Path(args.point) if args.point else None, [*args.sets, *files])
+    point = load_point(Path(args.point) if args.point else None, [*args.sets, *files])
+    published.document(point.model)  # a mistake in it is told before any work starts
+    return point
 
 
 def command_run(args: argparse.Namespace) -> int:
@@ -81,6 +84,8 @@ def command_sweep(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise ConfigError(f"--jobs {args.jobs}: at least one process is needed.")
     study, points = load_study(Path(args.study), args.sets)
+    for model in {point.model for point in points}:
+        published.document(model)
     store = _store()
     cli.say(f"{study.name}: {len(points)} point{'s' * (len(points) > 1)}, {args.jobs} at a time, store {store.root}")
     progress = Progress(cli.say, many=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flow.core.errors import ConfigError
 from flow.core.metric import Kind, Metric
@@ -13,14 +13,16 @@ from flow.reporting.result import PointResult
 from flow.synth._parts import Part, find_part
 
 SHOWN = 3
-"""Points that have a column of their own."""
+"""Points up to which each has a column of its own."""
+ROLES = (("latency_ns", "least latency"), ("frames_per_s", "highest frame rate"), ("lut", "fewest LUT"))
+"""Besides the best task score: what a point is shown for, of a study with more points."""
 BASIS = {"quoted": "", "secondary": "read in a text about the source", "recalled": "recalled, not looked up"}
 CHIPS = {"yes": "good", "partly": "off", "no": "bad"}
-UNITS: tuple[Mapping[str, float], ...] = (
-    {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0},
-    {"1/s": 1.0, "Hz": 1.0, "frames/s": 1.0, "kframes/s": 1e3, "kHz": 1e3, "Mframes/s": 1e6, "MHz": 1e6},
+UNITS: tuple[Mapping[str, int], ...] = (
+    {"ns": -9, "us": -6, "µs": -6, "ms": -3, "s": 0},
+    {"1/s": 0, "Hz": 0, "frames/s": 0, "kHz": 3, "kframes/s": 3, "MHz": 6, "Mframes/s": 6},
 )
-"""Units of the same dimension, with their size."""
+"""Units of the same dimension, with their power of ten."""
 CLASSES: tuple[Kind, ...] = ("measured", "estimate", "csynth", "mapped", "routed")
 NAMES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM"}
 
@@ -35,7 +37,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """A figure of the published design, and beside it that of each point that is shown."""
+    """A figure of the published design, and beside it that of each point that is shown, or words for all of them."""
 
     what: str
     published: str
@@ -109,18 +111,15 @@ def converted(metric: Metric, unit: str) -> Metric:
     >>> converted(Metric(6015.0, "ns", "estimate"), "us").value
     6.015
     """
-    sizes = next((sizes for sizes in UNITS if unit in sizes and metric.unit in sizes), None)
-    if sizes is None or unit == metric.unit:
+    powers = next((powers for powers in UNITS if unit in powers and metric.unit in powers), None)
+    if powers is None:
         return metric
-    # Divided, not multiplied by a reciprocal: 6015 ns are 6.015 us and not 6.0150000000000006.
-    factor = sizes[unit] / sizes[metric.unit]
-    ends = None if metric.ci is None else (metric.ci[0] / factor, metric.ci[1] / factor)
-    return Metric(round(metric.value / factor, 12), unit, metric.kind, metric.direction, ends, metric.source, metric.part, metric.title)
+    up, down = (10.0 ** max(sign * (powers[unit] - powers[metric.unit]), 0) for sign in (-1, 1))  # of the two only one is not 1
+    ends = None if metric.ci is None else (metric.ci[0] * up / down, metric.ci[1] * up / down)
+    return replace(metric, value=metric.value * up / down, unit=unit, ci=ends)
 
 
 def _ours(figure: Figure, metrics: Mapping[str, Metric]) -> Ours:
-    if figure.here:
-        return Ours(figure.here)
     if figure.metric not in metrics:
         return Ours("–")
     metric = converted(metrics[figure.metric], figure.unit)
@@ -128,9 +127,9 @@ def _ours(figure: Figure, metrics: Mapping[str, Metric]) -> Ours:
 
 
 def _figure(figure: Figure, shown: list[PointResult]) -> FigureRow:
-    published = figure.text if figure.value is None else f"{significant(figure.value)} {figure.unit}".strip()
+    published = figure.text if figure.value is None else f"{figure.value:.10g} {figure.unit}".strip()
     basis = "; ".join(words for words in (figure.source, BASIS[figure.basis]) if words)
-    ours = [_ours(figure, point.metrics) for point in shown]
+    ours = [Ours(figure.here)] if figure.here else [_ours(figure, point.metrics) for point in shown]
     return FigureRow(figure.what, published, basis, ours, figure.comparable, CHIPS[figure.comparable], figure.why)
 
 
@@ -150,11 +149,11 @@ def _best(points: list[PointResult], name: str) -> str | None:
 
 
 def _choose(points: list[PointResult]) -> dict[str, list[str]]:
-    """Return the points to be shown with what each is the best of: task score, latency and look-up tables; all if they are few."""
-    task = task_score(points)
-    wanted = [*([(task, "best task score")] if task else []), ("latency_ns", "least latency"), ("lut", "fewest LUT")]
-    found: dict[str, list[str]] = {point.name: [] for point in points} if len(points) <= SHOWN else {}
-    for name, role in wanted:
+    """Return the points to be shown with what each is the best of, the one with the best task score first; all if they are few."""
+    if len(points) <= SHOWN:
+        return {point.name: [] for point in points}
+    task, found = task_score(points), dict[str, list[str]]()
+    for name, role in (*([(task, "best task score")] if task else []), *ROLES):
         best = _best(points, name)
         if best is not None:
             found.setdefault(best, []).append(role)
@@ -206,7 +205,7 @@ def _summary(rows: list[FitRow], design: Published) -> str:
         sure, unsure = (sum(css == wanted for _, css in found) for wanted in ("good", "off"))
         return f"{sure} of {len(found)}" + (f" (and {unsure} that cannot be told)" if unsure else "")
 
-    text = f"By their counts, {count([row.alone for row in rows])} ranked points fit an empty {design.part}"
+    text = f"By their counts, {count([row.alone for row in rows])} points that are ranked fit an empty {design.part}"
     beside = [row.room for row in rows if row.room is not None]
     return f"{text}, {count(beside)} beside what else is in it." if beside else f"{text}."
 
@@ -214,9 +213,9 @@ def _summary(rows: list[FitRow], design: Published) -> str:
 def _section(design: Published, results: list[PointResult]) -> Beside:
     ranked = [result for result in results if result.ranked]
     roles = _choose(ranked)
-    shown = [result for result in ranked if result.name in roles]
-    figures = [_figure(figure, shown) for figure in design.figure]
-    chosen = [Chosen(result.name, ", ".join(roles[result.name])) for result in shown]
+    by_name = {result.name: result for result in ranked}
+    figures = [_figure(figure, [by_name[name] for name in roles]) for figure in design.figure]
+    chosen = [Chosen(name, ", ".join(words)) for name, words in roles.items()]
     if not design.part:
         return Beside(design, len(results), chosen, figures, [], [], [], "")
     part = find_part(design.part)

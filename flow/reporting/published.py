@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from flow.config_base import Section
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, UnknownPlugin
 from flow.core.plugins import suggest
 from flow.model import model_folder
 from flow.synth._parts import find_part
@@ -126,9 +126,11 @@ class Published(Section):
     @classmethod
     def _known(cls, part: str) -> str:
         try:
-            return part and find_part(part) and part
+            if part:
+                find_part(part)
         except ConfigError as error:
             raise ValueError(str(error).removeprefix("hardware.part = ")) from None
+        return part
 
     @model_validator(mode="after")
     def _occupies_a_part(self) -> "Published":
@@ -174,11 +176,16 @@ def read(folder: Path) -> Published | None:
 
 
 def document(model: str) -> dict[str, Any]:
-    """Return the published design of a model as a JSON document; empty if there is none, as for an imported network (no name).
+    """Return the published design of a model as a JSON document.
+
+    Returns:
+        Empty if there is none: of an imported network (no name), or of a model that is not there, which its stages tell.
 
     Raises:
-        UnknownPlugin: there is no such model.
         ConfigError: its file is wrong.
     """
-    found = read(model_folder(model)) if model else None
+    try:
+        found = read(model_folder(model)) if model else None
+    except UnknownPlugin:
+        return {}
     return {} if found is None else found.model_dump(mode="json", exclude_defaults=True)
