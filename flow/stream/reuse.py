@@ -95,7 +95,8 @@ class Choice:
             return f"{chosen}. There is no time to use multipliers again, or the order of its sums matters"
         if c.reuse == 1:
             return f"{chosen}. Adders for constant weights take less than multipliers that are used up to {c.limit} times"
-        sure = "" if c.unrolled.low > c.cost.high or self.prefer == "dsp" else "; the intervals overlap, so this may be a mistake"
+        apart = c.unrolled.low > c.cost.high or (self.prefer == "dsp" and c.unrolled.dsp > c.cost.dsp)
+        sure = "" if apart else "; the intervals overlap, so this may be a mistake"
         return f"{chosen}, unrolled {_size(c.unrolled)}. Up to {c.limit} were possible{sure}"
 
     def text(self) -> str:
@@ -156,6 +157,11 @@ def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: fl
     return budget
 
 
+def least_budget(elements: Iterable[Element], fixed: Mapping[str, int]) -> int:
+    """Return the fewest cycles of a frame for which `choose` finds anything: nothing is used again but in the layers of `fixed`."""
+    return max(cycles(e, fixed.get(e.layer, 1) if e.reusable else 1) for e in elements)
+
+
 def factors(inputs: int, limit: int) -> list[int]:
     """Return the reuse factors worth a look: of those with the same number of multipliers the lowest, which has the shortest table.
 
@@ -170,10 +176,12 @@ def factors(inputs: int, limit: int) -> list[int]:
 
 
 def choose(
-    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, *,
-    dsp: bool = False, traced: bool = False,
+    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, *, dsp: bool = False
 ) -> Choice:  # fmt: skip
     """Choose the reuse factors that fit into a frame and cost least by the estimate of `flow.stream.cost`; of equal ones the lowest.
+
+    Where look-up tables decide between unrolled and reused, and the intervals of the two overlap, alkaid makes the layer's adder trees,
+    which decides better; it takes seconds for 2,000 weights.
 
     Args:
         elements: of the network, from `flow.stream.plan.plan`.
@@ -181,7 +189,6 @@ def choose(
         prefer: ``lut``: fewest look-up tables; ``dsp``: fewest DSP slices, then look-up tables.
         fixed: factors that are given, by the layer that the element begins with.
         dsp: synthesis may map products to DSP slices.
-        traced: where the intervals of unrolled and reused overlap, let alkaid make the adder trees, which takes seconds and decides better.
 
     Raises:
         ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
@@ -194,7 +201,7 @@ def choose(
                 f"hardware.reuse.{layer}: no layer of this name has multipliers to use again. Those that have: "
                 f"{', '.join(known) or 'none'}.{suggest(layer, list(known))}"
             )
-    rule = _Rule(budget_cycles, prefer, dsp, traced)
+    rule = _Rule(budget_cycles, prefer, dsp)
     return Choice(budget_cycles, prefer, dsp, {e.name: rule.choose(e, given.get(e.layer)) for e in elements})
 
 
@@ -205,7 +212,6 @@ class _Rule:
     budget: int
     prefer: Prefer
     dsp: bool
-    traced: bool
 
     def choose(self, e: Element, given: int | None) -> Chosen:
         """Choose for one element."""
@@ -219,11 +225,9 @@ class _Rule:
         limit = self._limit(e, e.graph, least, given)
         costs = {r: estimate(e.graph, r, self.dsp) for r in {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}}
         best = given or self._best(costs)
-        if self.traced and given is None and self.prefer == "lut" and len(costs) > 1:
-            other = min(c.low for r, c in costs.items() if r > 1), min(c.high for r, c in costs.items() if r > 1)
-            if costs[1].low < other[1] and other[0] < costs[1].high:
-                costs[1] = cost.unrolled(e.graph, traced=True)
-                best = self._best(costs)
+        if given is None and self._open(costs):
+            costs[1] = cost.unrolled(e.graph, traced=True)
+            best = self._best(costs)
         return Chosen(best, cycles(e, best), limit, costs[best], costs[1], given is not None)
 
     def _limit(self, e: Element, graph: Graph, least: int, given: int | None) -> int:
@@ -239,6 +243,11 @@ class _Rule:
                 why = "the order of its sums matters"
             raise ConfigError(f"hardware.reuse.{e.layer} = {given}: at most {limit} is possible, because {why}.")
         return limit
+
+    def _open(self, costs: Mapping[int, Cost]) -> bool:
+        """Tell whether look-up tables decide between unrolled and reused, and the intervals overlap."""
+        rivals = [c for r, c in costs.items() if r > 1 and (self.prefer == "lut" or c.dsp == costs[1].dsp)]
+        return bool(rivals) and costs[1].low < min(c.high for c in rivals) and min(c.low for c in rivals) < costs[1].high
 
     def _best(self, costs: Mapping[int, Cost]) -> int:
         if self.prefer == "dsp":

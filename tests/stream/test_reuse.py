@@ -20,7 +20,7 @@ from flow.rtl.lower import lower
 from flow.stages import rtl
 from flow.stream import cost
 from flow.stream.build import build
-from flow.stream.elements import chained
+from flow.stream.elements import Element, Link, chained
 from flow.stream.kernel import build as build_kernel
 from flow.stream.mac import build_mac
 from flow.stream.model import evaluate
@@ -103,7 +103,10 @@ def test_nothing_that_fits_is_cheaper(elements, budget, prefer, dsp):
     assert choice.cycles == {e.name: walked(e, choice.elements[e.name].reuse) for e in elements}
     layers = [e for e in elements if e.reusable]
     assert list(choice.reuse) == [e.name for e in layers] == ["first", "second", "dense"]
-    options = [[cost.estimate(e.graph, r, dsp) for r in range(1, e.graph.layers[0].shape[0] + 1) if walked(e, r) <= budget] for e in layers]
+    options = [
+        [choice.elements[e.name].unrolled, *(cost.estimate(e.graph, r, dsp) for r in range(2, words + 1) if walked(e, r) <= budget)]
+        for e, words in zip(layers, (9, 18, 18), strict=True)
+    ]
     keys = (lambda c: (c.dsp, c.lut)) if prefer == "dsp" else (lambda c: (c.lut, c.dsp))
     best = min(tuple(map(sum, zip(*map(keys, some), strict=True))) for some in itertools.product(*options))
     assert keys(choice.total) == pytest.approx(best)
@@ -275,7 +278,8 @@ def test_estimates_cover_what_yosys_maps(elements, reuse, dsp, tmp_path):
     assert got.dsp == found.dsp
 
 
-def test_adder_trees_are_traced_only_where_that_decides(elements, monkeypatch):
+@pytest.mark.parametrize("prefer", ["lut", "dsp"])
+def test_adder_trees_are_traced_only_where_that_decides(elements, monkeypatch, prefer):
     real, traced = cost.unrolled, []
 
     def unrolled(graph, traced_too=False):
@@ -283,17 +287,34 @@ def test_adder_trees_are_traced_only_where_that_decides(elements, monkeypatch):
         return real(graph, traced_too)
 
     monkeypatch.setattr(cost, "unrolled", lambda graph, traced=False: unrolled(graph, traced))
-    choose(elements, 5000)
-    assert not traced
-    choice = choose(elements, 5000, traced=True)
-    assert traced
-    for e in elements:
-        if e.reusable:
-            some = [cost.estimate(e.graph, r) for r in factors(e.graph.layers[0].shape[0], 5000) if r > 1]
-            counted = real(e.graph)
-            near = counted.low < min(c.high for c in some) and min(c.low for c in some) < counted.high
-            assert any(graph is e.graph for graph in traced) == near
-            assert choice.elements[e.name].unrolled == real(e.graph, near)
+    found = []
+    for dsp, budget in ((False, 72), (False, 200), (False, 5000), (True, 5000)):
+        traced.clear()
+        choice = choose(elements, budget, prefer, dsp=dsp)
+        for e in elements:
+            if e.reusable:
+                limit = choice.elements[e.name].limit
+                some = [cost.estimate(e.graph, r, dsp) for r in factors(e.graph.layers[0].shape[0], limit) if r > 1]
+                some = [c for c in some if prefer == "lut" or not c.dsp]
+                counted = real(e.graph)
+                near = bool(some) and counted.low < min(c.high for c in some) and min(c.low for c in some) < counted.high
+                found.append(near)
+                assert any(graph is e.graph for graph in traced) == near
+                assert choice.elements[e.name].unrolled == real(e.graph, near)
+    assert set(found) == {False, True}
+
+
+def test_tracing_corrects_a_choice(monkeypatch):
+    """By counted digits a layer is reused that by its adder trees is smaller unrolled."""
+    graph = drawn(36, 4, 6, 6, 0)
+    link = Link(1, 1, 36, graph.port.type)
+    layer = Element("one", "point", ("",), link, replace(link, words=4), graph, layer="one")
+    traced = choose([layer], 8).elements["one"]
+    counted = cost.unrolled(graph)
+    monkeypatch.setattr(cost, "unrolled", lambda graph, traced=False: counted)
+    misled = choose([layer], 8).elements["one"]
+    assert (traced.reuse, misled.reuse, misled.limit) == (1, 8, 8)
+    assert traced.cost.lut < misled.cost.lut < counted.lut
 
 
 # Words, outputs, bits of weights and inputs, reuse factor, seed, DSP slices allowed: look-up tables that Yosys 0.70 mapped for xcu.

@@ -15,7 +15,8 @@ from flow.rtl.graph import Graph
 from flow.rtl.ports import Manifest
 from flow.rtl.simulate import MAKE, MAKE_FLAGS, VERILATOR
 from flow.stages import convert, rtl, rtlsim
-from flow.stream import simulate
+from flow.stream import simulate, sizing
+from flow.stream.reuse import cycles
 from flow.twin import load_twin
 from tests.hls.networks import Layers
 from tests.rtl import tiny
@@ -168,6 +169,47 @@ def test_a_frame_rate_above_one_pixel_a_cycle_is_refused(exported, tmp_path):
     one = job(rtl.STAGE, tmp_path, point(frame_rate_hz=4e6), **exported)
     with pytest.raises(ConfigError, match="frame_rate_hz"):
         rtl.run(one)
+
+
+def slower(monkeypatch, cycles_more):
+    """Stand in for the simulation of handshakes: every frame takes longer than the busy cycles of the slowest element."""
+    tried = []
+
+    def size(job, design):
+        tried.append(dict(design.reuse))
+        return sizing.Sized({}, 500, max(cycles(e, design.reuse.get(e.name, 1)) for e in design.elements) + cycles_more)
+
+    monkeypatch.setattr(sizing, "size", size)
+    return tried
+
+
+AT_352 = {"frame_rate_hz": 1e9 / (5 * 352), "dsp": True}  # the convolution may take 9 cycles, all of its window
+
+
+def test_factors_are_chosen_again_where_the_simulation_takes_longer(exported, tmp_path, monkeypatch):
+    tried = slower(monkeypatch, 30)
+    one = job(rtl.STAGE, tmp_path, point(**AT_352, reuse={"Dense_MatMul_0": 14}), **exported)
+    rtl.run(one)
+    first, last = (made["Conv2D_Conv_0"] for made in tried)
+    assert (first, last) == (9, 5), "factors of 6 to 8 have as many multipliers"
+    assert {made["Dense_MatMul_0"] for made in tried} == {14}, "what is set is kept"
+    document = json.loads((one.out / "verilog" / "reuse.json").read_text())
+    assert (document["frame_cycles"], document["budget_cycles"]) == (352, 322)
+    assert document["simulated_interval_cycles"] == document["interval_cycles"] + 30 <= 352
+    manifest = Manifest.load(one.out / "verilog" / "manifest.json")
+    assert (manifest.interval, manifest.reuse["Conv2D_Conv_0"]) == (document["simulated_interval_cycles"], last)
+    assert one.metrics["reuse_factor"].value == 14
+    assert one.metrics["multipliers"].value == 2 * 3 + 2 * 2  # of a step for each output: two words
+
+
+@pytest.mark.parametrize("more", [300, 30])
+def test_a_frame_rate_that_is_not_reached_in_simulation_is_refused(exported, tmp_path, monkeypatch, more):
+    """Not even unrolled, or because a factor is set."""
+    given = {} if more == 300 else {"reuse": {"Conv2D_Conv_0": 9}}
+    tried = slower(monkeypatch, more)
+    with pytest.raises(ConfigError, match=rf"a frame may take 352 cycles, and takes {364 if more == 300 else 382} in simulation"):
+        rtl.run(job(rtl.STAGE, tmp_path, point(**AT_352, **given), **exported))
+    assert len(tried) == (2 if more == 300 else 1)
 
 
 def test_settings_of_the_c_code_are_refused():
