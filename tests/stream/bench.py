@@ -47,22 +47,27 @@ def beats(link, x):
     return [np.concatenate([marks.reshape(-1, 1), frame], axis=1) for frame in packed]
 
 
+def joined(designs):
+    """Return the Verilog of all networks; the modules of the n-th one are called n<n>_...."""
+    text = {}
+    for n, design in enumerate(designs):
+        own = sorted((name.removesuffix(".v") for name in design.files if not shared(name.removesuffix(".v"))), key=len, reverse=True)
+        pattern = re.compile(rf"^(module +| *)({'|'.join(own)})(?= )", re.MULTILINE)  # heads and instances begin a line
+        for name, body in design.files.items():
+            if shared(name.removesuffix(".v")):
+                text[name] = body
+            else:
+                text[f"n{n}_{name}"] = pattern.sub(rf"\1n{n}_\2", body)
+    return "".join(text.values())
+
+
 class Bench:
     """Networks side by side."""
 
     def __init__(self, designs, folder):
         self.designs, self.folder = list(designs), Path(folder)
         self.folder.mkdir(parents=True)
-        text = {}
-        for n, design in enumerate(self.designs):
-            own = sorted((name.removesuffix(".v") for name in design.files if not shared(name.removesuffix(".v"))), key=len, reverse=True)
-            pattern = re.compile(rf"^(module +| *)({'|'.join(own)})(?= )", re.MULTILINE)  # heads and instances begin a line
-            for name, body in design.files.items():
-                if shared(name.removesuffix(".v")):
-                    text[name] = body
-                else:
-                    text[f"n{n}_{name}"] = pattern.sub(rf"\1n{n}_\2", body)
-        (self.folder / "all.v").write_text("".join(text.values()) + self._top())
+        (self.folder / "all.v").write_text(joined(self.designs) + self._top())
         lanes = " ".join(f"X({n}, {s}, {o})" for n, (s, o) in enumerate(map(self._bytes, self.designs)))
         (self.folder / "lanes.h").write_text(f"#define LANE_COUNT {len(self.designs)}\n#define LANES(X) {lanes}\n")
         shutil.copyfile(DRIVER, self.folder / "bench.cpp")
