@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, TooLarge
 from flow.core.plugins import suggest
 from flow.rtl.graph import Graph
+from flow.rtl.lower import MOST_PRODUCTS, products
 from flow.stream import cost
 from flow.stream.cost import Cost, estimate
 from flow.stream.elements import Element
@@ -116,6 +117,22 @@ class Choice:
         }  # fmt: skip
 
 
+def _unrollable(e: Element, graph: Graph, highest: int) -> bool:
+    """Tell whether a window has few enough products for adder trees.
+
+    Raises:
+        TooLarge: it has too many, and no factor above 1 is possible.
+    """
+    count = products(graph.layers[2])
+    if count > MOST_PRODUCTS and highest == 1:
+        raise TooLarge(
+            f"layer '{e.layer}' multiplies {count:,} times for one pixel, and unrolled it has adders for each product, of which at most "
+            f"{MOST_PRODUCTS:,} are made. Give it time to use multipliers again: a lower hardware.frame_rate_hz, or a higher factor in "
+            "hardware.reuse."
+        )
+    return count <= MOST_PRODUCTS
+
+
 def _words(reuse: int) -> str:
     return "unrolled" if reuse == 1 else f"reuse factor {reuse}"
 
@@ -193,6 +210,7 @@ def choose(
     Raises:
         ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
             not possible or does not fit.
+        TooLarge: a layer has too many products to be unrolled and no time for anything else.
     """
     given, known = dict(fixed or {}), {e.layer: e.name for e in elements if e.reusable}
     for layer in given:
@@ -224,8 +242,9 @@ class _Rule:
             return Chosen(1, least)
         limit = self._limit(e, e.graph, least, given)
         costs = {r: estimate(e.graph, r, self.dsp) for r in {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}}
-        best = given or self._best(costs)
-        if given is None and self._open(costs):
+        small = _unrollable(e, e.graph, given or limit)
+        best = given or self._best(costs if small else {r: c for r, c in costs.items() if r > 1})
+        if given is None and small and self._open(costs):
             costs[1] = cost.unrolled(e.graph, traced=True)
             best = self._best(costs)
         return Chosen(best, cycles(e, best), limit, costs[best], costs[1], given is not None)

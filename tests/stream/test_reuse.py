@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flow.config import DesignPoint
-from flow.core.errors import ConfigError, ToolNotFound
+from flow.core.errors import ConfigError, TooLarge, ToolNotFound
 from flow.core.stage import Job
 from flow.core.tool import YOSYS
 from flow.points import build_point
@@ -315,6 +315,15 @@ def test_tracing_corrects_a_choice(monkeypatch):
     misled = choose([layer], 8).elements["one"]
     assert (traced.reuse, misled.reuse, misled.limit) == (1, 8, 8)
     assert traced.cost.lut < misled.cost.lut < counted.lut
+
+
+def test_a_layer_with_too_many_products_is_never_unrolled(elements, monkeypatch):
+    monkeypatch.setattr("flow.stream.reuse.MOST_PRODUCTS", 10)
+    choice = choose(elements, 120)
+    assert choice.elements["first"].limit > 1 and min(choice.reuse.values()) > 1
+    for budget, fixed in ((72, {}), (5000, {"first": 1})):
+        with pytest.raises(TooLarge, match=r"layer 'first' multiplies \d+ times for one pixel.*lower hardware.frame_rate_hz"):
+            choose(elements, budget, fixed=fixed)
 
 
 # Words, outputs, bits of weights and inputs, reuse factor, seed, DSP slices allowed: look-up tables that Yosys 0.70 mapped for xcu.
