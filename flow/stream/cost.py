@@ -103,7 +103,7 @@ def count(graph: Graph, reuse: int) -> Array:
     codes[:n] = kept.codes(kernel)
     steps = codes.reshape(reuse, lanes * outputs)
     live = (steps != 0).any(axis=0).reshape(lanes, outputs)
-    width = window.type.width + kept.width + (not window.type.signed)
+    width = window.type.width + (not window.type.signed) + kept.width + (not kept.signed)
     total = accumulator(graph)
     work = features.layers(tail(graph))
     return Array(

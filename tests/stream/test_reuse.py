@@ -201,6 +201,16 @@ def test_parts_of_an_array_are_those_of_its_weights():
     assert two.sums == 11  # one adder of products of 9 bits, two more for four terms
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_widths_are_those_of_the_verilog(signed):
+    kept = FixedType(signed, 4, 1)
+    layer = Layer("dense", "Dense", (), (1,), FixedType(True, 12, 6), {}, {"weight": (np.full((6, 1), 0.5), kept)}, None)
+    graph = chained(6, PIXEL, [layer])
+    text = build_mac("a_dense", graph, 2, PART, CLOCK).files["a_dense.v"]
+    assert f"reg signed [{cost.count(graph, 2).product_width - 1}:0] p0_0;" in text
+    assert f"reg signed [{cost.count(graph, 2).accumulators - 1}:0] a0;" in text
+
+
 @pytest.mark.parametrize("zero", [0.0, 0.6])
 def test_zero_weights_make_both_kinds_cheaper(elements, zero):
     graph = elements[-1].graph
