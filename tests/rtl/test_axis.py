@@ -73,10 +73,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("tools", SIMULATORS[:1] if missing(ICARUS) else SIMULATORS[1:])
-def test_planted_faults_are_seen(wrapped, tmp_path, fault, tools):
+def test_planted_faults_are_seen(small, tmp_path, fault, tools):
+    """With a small core, for only the wrapper has faults."""
     if tools is VERILATOR and fault not in list(FAULTS)[:2]:
         pytest.skip("one build takes seconds; Icarus sees all of them")
-    shutil.copytree(wrapped.folder, tmp_path / "v")
+    shutil.copytree(small.folder, tmp_path / "v")
+    axis.write(small.manifest, tmp_path / "v", len(small.x), 4.0)
     file = tmp_path / "v" / "axis" / "network_axis.v"
     text, edits = re.subn(FAULTS[fault][0], FAULTS[fault][1], file.read_text())
     assert edits == 1
