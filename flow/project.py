@@ -130,6 +130,7 @@ def readme(folder: Path, result: PointResult, space: str) -> str:
     hardware = result.config.get("hardware", {})
     wrapped = (folder / "verilog" / "axis").is_dir()
     axis = f"\n  {'`verilog/axis/` is' if wrapped else '`hardware.axi_stream = true` adds'} an AXI-Stream wrapper."
+    axis = "\n  Its ports are AXI4-Stream, one pixel a transfer." if hardware.get("io") == "stream" else axis
     parts = [
         f"# {result.name}: a network as hardware",
         f"Made by `{result.reproduce}`, which also makes this folder again. Target: part `{hardware.get('part', '?')}`, clock period "

@@ -137,6 +137,8 @@ def test_the_readme_has_figures_with_class_and_source(rtl, tmp_path):
     assert "axi_stream = true" in words
     (tmp_path / "verilog" / "axis").mkdir()
     assert "`verilog/axis/` is an AXI-Stream wrapper" in project.readme(tmp_path, PointResult("p", "ok"), "p")
+    streamed = project.readme(tmp_path, PointResult("p", "ok", config={"hardware": {"io": "stream"}}), "p")
+    assert "AXI-Stream wrapper" not in streamed and "Its ports are AXI4-Stream" in streamed
 
 
 def test_figures_of_an_inexact_point_are_withheld(rtl, tmp_path):
