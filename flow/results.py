@@ -17,6 +17,7 @@ from flow.core.metric import Metric
 from flow.core.state import Failure, State
 from flow.core.store import Store
 from flow.reporting import published
+from flow.reporting.layers import collect
 from flow.reporting.result import PointResult
 
 LEVELS = ("twin", "csim", "alkaid", "rtl", "axis", "netlist", "cosim", "upsets")
@@ -67,6 +68,7 @@ def point_result(point: DesignPoint, state: State, store: Store, reproduce: str)
         reproduce=reproduce,
         notes=_notes(state),
         curves=_curves(state),
+        layers=collect(state.paths["verilog"], state.paths.get("synth_report")) if "verilog" in state.paths else {},
         published=published.document(point.model),
         shapes=tuple(state.paths[name] for name in SHAPES if name in state.paths),
     )

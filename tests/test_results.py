@@ -54,6 +54,28 @@ def test_result_of_a_point(flow, tmp_path):
     assert PointResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
+def test_layers_of_streaming_hardware_travel_to_the_result(flow):
+    layer = {"name": "conv", "layer": "conv", "kind": "convolution 3 x 3", "output": [4, 4, 2], "bits": 6, "reuse": 3, "cycles": 68,
+             "multipliers": 6, "latency": 5, "queue": [2]}  # fmt: skip
+    counts = {"lut": 50, "ff": 20, "srl": 3, "dsp": 0, "bram": 0.5}
+    around = {"lut": 7, "ff": 1, "srl": 0, "dsp": 0, "bram": 0.0}
+
+    def rtl(job):
+        job.output("verilog").mkdir()
+        (job.output("verilog") / "layers.json").write_text(json.dumps([layer]))
+
+    def synth(job):
+        total = {key: counts[key] + around[key] for key in counts}
+        report = {"tool": "yosys 1", "part": "p", "layers": {"conv": counts, "top": around}, "total": total}
+        job.output("synth_report").write_text(json.dumps(report))
+
+    stages = [flow.stage("rtl", writes=("verilog",), work=rtl), flow.stage("synth", ["verilog"], writes=("synth_report",), work=synth)]
+    found = point_result(flow.point(), run_point(stages, flow.point(), flow.store), flow.store, "").layers
+    assert found["layers"][0]["counts"] == counts and found["rest"] == around and found["total"]["lut"] == 57
+    alone = point_result(flow.point(), run_point(stages[:1], flow.point(), flow.store), flow.store, "").layers
+    assert alone["layers"][0]["reuse"] == 3 and "total" not in alone
+
+
 @pytest.mark.parametrize(("error", "status"), [(None, "ok"), (NotTrained("no better"), "untrained"), (ToolFailed("x"), "failed")])
 def test_status(flow, error, status):
     state = run_point([flow.stage("a", work=raiser(error) if error else None)], flow.point(), flow.store)

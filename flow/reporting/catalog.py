@@ -11,9 +11,11 @@ from flow.reporting.result import PointResult
 
 Group = Literal["hardware", "task", "robustness", "protection", "landscape", "compat", "import", "facts", "gate"]
 COSTS = ("lut", "latency_ns")
+STREAMS = ("dsp", "frames_per_s", "reuse_factor", "multipliers")
+"""Further axes of a study of streaming networks, where they differ."""
 HARDWARE = (
     "lut", "lut6_packed", "ff", "dsp", "carry", "carry8", "bram", "uram",
-    "latency_cycles", "latency_ns", "ii_cycles",
+    "latency_cycles", "latency_ns", "ii_cycles", "frames_per_s", "reuse_factor", "multipliers",
 )  # fmt: skip
 LANDSCAPE = ("trace", "eigen", "gradient", "hessian")
 """Words in the ids of landscape scores; the others begin with the name of a plug-in of `flow.landscape`."""
@@ -40,6 +42,13 @@ def group_of(name: str, metrics: Mapping[str, Metric]) -> Group:
     if any(word in name for word in LANDSCAPE) or of_landscape(name):
         return "landscape"
     return "facts" if FACTS.search(name) else "task"
+
+
+def costs_of(results: Iterable[PointResult]) -> list[str]:
+    """List the costs that scores are drawn against: those of all networks, then those of streams in which the points differ."""
+    known = list(results)
+    values = {name: {r.metrics[name].value for r in known if name in r.metrics} for name in STREAMS}
+    return [*COSTS, *(name for name, found in values.items() if len(found) > 1 and values["frames_per_s"])]
 
 
 def title(name: str, metric: Metric) -> str:

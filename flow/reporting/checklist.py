@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flow.reporting.catalog import COSTS, group_of, landscape_scores, plotted_scores
+from flow.reporting.catalog import costs_of, group_of, landscape_scores, plotted_scores
 from flow.reporting.degradation import GROUPS, group
 from flow.reporting.numbers import listing
 from flow.reporting.panels import ranked_scores
@@ -103,11 +103,12 @@ def _axes(results: list[PointResult]) -> Check:
     scores = ranked_scores(results)
     main, other = plotted_scores(results)
     wrong = []
-    for name in (*COSTS, *main, *other):
+    axes = [*costs_of(results), *main, *other]
+    for name in axes:
         kinds = sorted({axis(metrics[name]) for metrics in scores.values() if name in metrics})
         if len(kinds) > 1:
             wrong.append(f"{name}: {' / '.join(kinds)}")
-    detail = f"drawn apart and never ranked together: {listing(wrong)}" if wrong else f"{len(main) + len(other) + len(COSTS)} axes"
+    detail = f"drawn apart and never ranked together: {listing(wrong)}" if wrong else f"{len(axes)} axes"
     return Check(text, not wrong, detail)
 
 

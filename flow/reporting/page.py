@@ -11,14 +11,15 @@ from markupsafe import Markup
 
 from flow.reporting.beside import beside
 from flow.reporting.bitmap import palette
-from flow.reporting.catalog import COSTS, plotted_scores
+from flow.reporting.catalog import COSTS, costs_of, plotted_scores
 from flow.reporting.catalog import title as title_of
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import KINDS
 from flow.reporting.claims.judge import RULES
 from flow.reporting.curves import study_charts
 from flow.reporting.findings import Findings
-from flow.reporting.numbers import p_value, signed, significant
+from flow.reporting.numbers import listing, p_value, signed, significant
+from flow.reporting.objectives import draw_objectives
 from flow.reporting.page_claims import claim_views, summary
 from flow.reporting.page_points import PointView, Sources, columns, common_settings, point_view, reasons, rows
 from flow.reporting.panels import all_panels, ranked_scores
@@ -66,8 +67,21 @@ def _figures(results: list[PointResult], ids: list[str], key: Key) -> list[Figur
     return [
         Figure(score, cost, [draw(panel, key) for panel in drawn], [*notes, *(n for panel in drawn for n in panel.notes)])
         for score, by_cost in all_panels(results, ids).items()
-        for cost, (drawn, notes) in zip(COSTS, by_cost, strict=True)
-    ]  # fmt: skip
+        for cost, (drawn, notes) in by_cost.items()
+    ]
+
+
+def _pareto(results: list[PointResult], key: Key) -> dict[str, object]:
+    """Return all that is drawn of fronts: of the main scores, of these against further costs, of other scores, and all at once."""
+    ranked = [result for result in results if result.ranked]
+    main, other = plotted_scores(ranked)
+    drawn = _figures(results, main, key)
+    more = [cost for cost in costs_of(ranked) if cost not in COSTS]
+    axes = [next(title_of(cost, r.metrics[cost]) for r in ranked if cost in r.metrics) for cost in more]
+    return {
+        "main": [f for f in drawn if f.cost in COSTS], "further": [f for f in drawn if f.cost in more], "further_axes": listing(axes),
+        "other": [f for f in _figures(results, other, key) if f.cost in COSTS], "parallel": draw_objectives(results, key),
+    }  # fmt: skip
 
 
 def _facts(results: list[PointResult]) -> list[tuple[str, str]]:
@@ -150,8 +164,7 @@ def render_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"signed": signed, "p_value": p_value}
-    ranked = [result for result in results if result.ranked]
-    key, (main, other), script = plot_key(results), plotted_scores(ranked), _script(environment)
+    key, script = plot_key(results), _script(environment)
     scores = ranked_scores(results)
     table = columns(results, scores)
     common = common_settings(results)
@@ -170,8 +183,7 @@ def render_page(
         circle=SHAPES[0],
         light=blend(len(key.bits), 0.0, 0.74),
         dark=blend(len(key.bits), 0.42, 1.0),
-        main=_figures(results, main, key),
-        other=_figures(results, other, key),
+        **_pareto(results, key),
         training=study_charts(results, key) if len(points) > 1 else [chart for p in points for chart in p.charts],
         columns=table,
         rows=rows(results, scores, table),

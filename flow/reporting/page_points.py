@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import COSTS, HARDWARE, Group, ids_of, plotted_scores, task_score, title
+from flow.reporting.catalog import HARDWARE, Group, costs_of, ids_of, plotted_scores, task_score, title
 from flow.reporting.curves import Chart, point_charts
+from flow.reporting.layers import LayersView, layers_view
 from flow.reporting.numbers import significant, value_and_error
+from flow.reporting.objectives import WHOLE
 from flow.reporting.panels import Scores
 from flow.reporting.record import flat, fronts, regularizers, varying
 from flow.reporting.result import PointResult
@@ -29,7 +31,10 @@ GROUPS: dict[Group, str] = {
 FRONT = "front"
 FEW = 6
 """Points up to which every metric has its source beside it."""
-COST_WORDS = {"lut": "LUT", "latency_ns": "latency"}
+COST_WORDS = {
+    "lut": "LUT", "latency_ns": "latency", "dsp": "DSP", "frames_per_s": "frame rate", "reuse_factor": "reuse factor",
+    "multipliers": "multipliers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class MetricView:
 
 @dataclass(frozen=True)
 class PointView:
-    """All there is to say about a point: settings, metrics by group, degradations, gate levels, digests and learning curves."""
+    """All there is to say about a point: settings, metrics by group, degradations, gate levels, digests, learning curves and layers."""
 
     number: int
     result: PointResult
@@ -91,6 +96,7 @@ class PointView:
     notes: list[tuple[str, str]]
     withheld: list[str]
     charts: list[Chart]
+    layers: LayersView | None
 
 
 def state(result: PointResult) -> str:
@@ -117,7 +123,8 @@ def columns(results: list[PointResult], scores: Scores) -> list[Column]:
     ranked = [result for result in results if result.ranked]
     main, _ = plotted_scores(ranked)
     found.append(Column(FRONT, "on the front against", "", False, False))
-    for name in [*COSTS, *main, *(name for name in HARDWARE if name not in COSTS)]:
+    costs = costs_of(ranked)
+    for name in [*costs, *main, *(name for name in HARDWARE if name not in costs)]:
         metric = next((metrics[name] for metrics in scores.values() if name in metrics), None)
         if metric is not None:
             found.append(Column(name, title(name, metric), metric.unit, True, True))
@@ -132,7 +139,7 @@ def _words(key: str) -> str:
 
 def _cell(column: Column, result: PointResult, metrics: Mapping[str, Metric], costs: list[str]) -> Cell:
     if column.id == FRONT:
-        text = ", ".join(COST_WORDS[cost] for cost in costs)
+        text = ", ".join(costs)
         return Cell(text or "–", "", text)
     if column.id == "regularizers":
         text = regularizers(result) or "none"
@@ -151,8 +158,10 @@ def rows(results: list[PointResult], scores: Scores, table: list[Column]) -> lis
     """Return a row a point; an untrained point has no numbers here, and points that are not ranked come last."""
     found = []
     task, on_front = task_score([result for result in results if result.ranked]), fronts(results)
+    known = costs_of(result for result in results if result.ranked)
     for number, result in enumerate(results):
-        costs = [cost for cost in COSTS if on_front.get(f"{task}_vs_{cost}", {}).get(result.name)]
+        costs = [COST_WORDS[cost] for cost in known if on_front.get(f"{task}_vs_{cost}", {}).get(result.name)]
+        costs += ["all together"] if on_front.get(WHOLE, {}).get(result.name) else []
         metrics = scores.get(result.name, {} if result.status == "untrained" else result.metrics)
         found.append(Row(number, result, state(result), [_cell(column, result, metrics, costs) for column in table]))
     return sorted(found, key=lambda row: not row.result.ranked)
@@ -212,5 +221,6 @@ def point_view(
     notes = list(_written(result.notes).items())
     shown = [(GROUPS[group], [_metric_view(name, metrics[name], cite) for name in ids]) for group, ids in found.items() if ids]
     return PointView(
-        number, result, state(result), settings, shown, [*curves, *by_share], levels_, stages, notes, withheld, point_charts(result)
-    )
+        number, result, state(result), settings, shown, [*curves, *by_share], levels_, stages, notes, withheld, point_charts(result),
+        layers_view(result.layers),
+    )  # fmt: skip

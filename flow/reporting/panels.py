@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import COSTS, title
+from flow.reporting.catalog import costs_of, title
 from flow.reporting.numbers import half_width, listing, with_unit
 from flow.reporting.pareto import axis, front, partition
 from flow.reporting.result import PointResult
@@ -68,18 +68,23 @@ class Panel:
 
     @property
     def front(self) -> list[Dot]:
-        """The dots of the front, by rising cost; ties are there once."""
+        """The dots of the front, from the best cost on; ties are there once."""
         unique = {(dot.x.value, dot.y.value): dot for dot in self.dots if dot.front}
-        return [unique[key] for key in sorted(unique)]
+        return [unique[key] for key in sorted(unique, reverse=self.right_is_better)]
+
+    @property
+    def right_is_better(self) -> bool:
+        """Direction of what is on the x axis."""
+        return any(dot.x.direction == "higher" for dot in self.dots)
 
     def within_error(self) -> list[str]:
         """Name the dominated points that no point of the front beats by more than both 95 % intervals at no more cost."""
-        sign = -1.0 if self.up_is_better else 1.0
+        sign, side = -1.0 if self.up_is_better else 1.0, -1.0 if self.right_is_better else 1.0
         return [
             dot.name for dot in self.dots
             if not dot.front and half_width(dot.y) is not None and not any(
                 sign * (dot.y.value - other.y.value) > (half_width(dot.y) or 0) + (half_width(other.y) or 0)
-                for other in self.dots if other.front and other.x.value <= dot.x.value
+                for other in self.dots if other.front and side * other.x.value <= side * dot.x.value
             )
         ]  # fmt: skip
 
@@ -143,7 +148,7 @@ def _panel(by_name: Mapping[str, PointResult], scores: Scores, score: str, cost:
     return Panel(score, cost, axis_title(cost, first[cost]), axis_title(score, first[score]), scope, dots, ranked, up, notes)
 
 
-def all_panels(results: list[PointResult], ids: list[str]) -> dict[str, list[tuple[list[Panel], list[str]]]]:
+def all_panels(results: list[PointResult], ids: list[str]) -> dict[str, dict[str, tuple[list[Panel], list[str]]]]:
     """Return, for each score, its panels and notes against each cost."""
-    scores = ranked_scores(results)
-    return {score: [panels(results, scores, score, cost) for cost in COSTS] for score in ids}
+    scores, costs = ranked_scores(results), costs_of(result for result in results if result.ranked)
+    return {score: {cost: panels(results, scores, score, cost) for cost in costs} for score in ids}

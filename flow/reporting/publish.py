@@ -12,6 +12,7 @@ from flow.reporting.catalog import group_of
 from flow.reporting.result import PointResult
 
 T = TypeVar("T")
+TOLD = ("config", "gate", "failures", "stages", "versions", "reproduce", "notes", "curves", "published", "layers")
 ABSOLUTE = re.compile(r"(?:file://|(?<![\w.:/~…]))(?:/[\w.+@%=~-]+){2,}/?|\b[A-Za-z]:\\(?:[^\s\\\"']+\\)*[^\s\\\"']+")
 
 
@@ -57,12 +58,7 @@ def published(results: Iterable[PointResult]) -> tuple[list[PointResult], dict[s
     hidden = {result.name: withheld(result) for result in ordered}
     shown = []
     for result in ordered:
-        document: dict[str, Any] = scrub(
-            {
-                name: getattr(result, name)
-                for name in ("config", "gate", "failures", "stages", "versions", "reproduce", "notes", "curves", "published")
-            }
-        )
+        document: dict[str, Any] = scrub({name: getattr(result, name) for name in TOLD if name != "layers" or not result.inexact})
         metrics = {key: _clean(metric) for key, metric in sorted(result.metrics.items()) if key not in hidden[result.name]}
         shown.append(PointResult(name=result.name, status=result.status, metrics=metrics, shapes=result.shapes, **document))
     return shown, {name: ids for name, ids in hidden.items() if ids}

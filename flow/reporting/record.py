@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flow.reporting.catalog import COSTS, plotted_scores
+from flow.reporting.catalog import plotted_scores
 from flow.reporting.checklist import checklist
 from flow.reporting.claim import Pair
 from flow.reporting.claims.all import claims_json
 from flow.reporting.correlation import Correlation
 from flow.reporting.findings import Findings
+from flow.reporting.objectives import WHOLE, objectives
 from flow.reporting.panels import all_panels
 from flow.reporting.result import PointResult
 from flow.reporting.robustness import faults_json
@@ -20,15 +21,19 @@ SCHEMA = "hlscape-report/1"
 
 
 def fronts(results: list[PointResult]) -> dict[str, dict[str, bool]]:
-    """Return for each plot ``<score>_vs_<cost>`` which of its points are on the front; points that are not on it are absent."""
+    """Return for each plot ``<score>_vs_<cost>`` which of its points are on the front; points that are not on it are absent.
+
+    A study of streaming networks has the front over all its objectives as `WHOLE`, too.
+    """
     found: dict[str, dict[str, bool]] = {}
     main, other = plotted_scores([result for result in results if result.ranked])
     for score, by_cost in all_panels(results, [*main, *other]).items():
-        for cost, (drawn, _) in zip(COSTS, by_cost, strict=True):
+        for cost, (drawn, _) in by_cost.items():
             on = {dot.name: dot.front for panel in drawn if panel.ranked for dot in panel.dots}
             if on:
                 found[f"{score}_vs_{cost}"] = dict(sorted(on.items()))
-    return found
+    whole = objectives(results)
+    return found | ({WHOLE: {name: name in whole.front for name in sorted(whole.names)}} if whole else {})
 
 
 def _correlation(found: Correlation | None) -> dict[str, Any] | None:

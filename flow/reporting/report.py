@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flow.core.errors import StoreError
-from flow.reporting.catalog import plotted_scores
+from flow.reporting.catalog import COSTS, plotted_scores
 from flow.reporting.findings import SCREEN, findings, read_screen
 from flow.reporting.page import plot_key, render_page
 from flow.reporting.panels import Panel, all_panels
@@ -55,7 +55,7 @@ def write_report(folder: Path, study: str, command: str, results: list[PointResu
 def _plots(results: list[PointResult]) -> dict[str, bytes]:
     main, _ = plotted_scores([result for result in results if result.ranked])
     drawn: dict[str, list[Panel]] = {
-        score: [panel for panels, _ in by_cost for panel in panels[:1]] for score, by_cost in all_panels(results, main).items()
+        score: [panel for cost in COSTS for panel in by_cost[cost][0][:1]] for score, by_cost in all_panels(results, main).items()
     }
     if not any(drawn.values()):
         return {}

@@ -29,6 +29,7 @@ class PointResult:
         curves: learning curves of the trainings ``float`` and ``quantized``: lists ``train``, ``validation`` and ``score`` by epoch
             (None where a value was not finite) and ``best``, the epoch that was kept; empty for a network that was not trained here.
         published: the published design of the model, a document of `flow.reporting.published`; empty if there is none.
+        layers: streaming hardware by layer, as `flow.reporting.layers.collect` makes it; empty for other hardware.
         shapes: files (.npz) with what is drawn of the landscape; they are no part of the document.
     """
 
@@ -44,6 +45,7 @@ class PointResult:
     notes: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Any] = field(default_factory=dict)
     shapes: tuple[Path, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:

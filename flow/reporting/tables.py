@@ -5,6 +5,7 @@ from textwrap import wrap
 
 from flow.core.metric import Metric
 from flow.reporting.catalog import Group, group_of, ids_of, task_score, title
+from flow.reporting.layers import LayerRow, layers_view
 from flow.reporting.numbers import half_width, listing, plus_minus, significant
 from flow.reporting.perturbation import middle_levels, perturbed
 from flow.reporting.publish import published
@@ -139,6 +140,22 @@ def _heading(result: PointResult) -> str:
     return f"{result.name}: {result.status.upper()}  ({model or 'no model'}{bits}{trained}{part})"
 
 
+def _layers(result: PointResult) -> list[str]:
+    """Write streaming hardware by layer; what is wider than the table is cut."""
+    view = layers_view(result.layers)
+    if view is None:
+        return []
+    head = LayerRow("Hardware by layer", "kind", "output", "reuse", "cycles", "", "queue", view.headings)
+    rows = [head, *view.rows, *(row for row in (view.rest, view.total) if row)]
+    return ["", *(_layer(row) for row in rows)]
+
+
+def _layer(row: LayerRow) -> str:
+    counts = "".join(f"{count.removeprefix('of them '):>7}" for count in row.counts)
+    line = f"{_cut(row.name, 22):<23}{_cut(row.kind, 17):<18}{row.output:>13}{row.reuse:>6}{row.cycles:>8}{row.queue:>7}{counts}"
+    return _cut(line.rstrip(), WIDTH)
+
+
 def terminal_table(result: PointResult) -> str:
     """Write all numbers of a design point, grouped, at most 110 columns wide.
 
@@ -149,6 +166,8 @@ def terminal_table(result: PointResult) -> str:
     lines = [*wrap(_heading(shown), WIDTH, subsequent_indent="  "), *wrap(_gate_line(shown), WIDTH, subsequent_indent="  ")]
     for group, heading, extra in SECTIONS:
         lines += _section(group, heading, extra, shown, footnotes)
+        if group == "hardware":
+            lines += _layers(shown)
     if hidden:
         names = ", ".join(next(iter(hidden.values())))
         lines += ["", *wrap(f"Withheld, because levels of the gate disagree: {names}", WIDTH, subsequent_indent="  ")]
@@ -165,7 +184,8 @@ def terminal_table(result: PointResult) -> str:
 
 def _columns(results: list[PointResult]) -> list[str]:
     task = task_score(results)
-    wanted = ["lut", "ff", "dsp", "latency_cycles", "latency_ns", *([task] if task else []), *middle_levels(results), "hessian_trace"]
+    costs = ("lut", "ff", "dsp", "latency_cycles", "latency_ns", "reuse_factor", "frames_per_s")
+    wanted = [*costs, *([task] if task else []), *middle_levels(results), "hessian_trace"]
     return [name for name in wanted if any(name in result.metrics for result in results)]
 
 

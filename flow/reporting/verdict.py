@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flow.core.metric import Metric
-from flow.reporting.catalog import better, task_score, title
+from flow.reporting.catalog import COSTS, better, task_score, title
 from flow.reporting.numbers import listing, plus_minus, significant, with_unit
 from flow.reporting.panels import Panel, all_panels, axis_title, ranked_scores
 from flow.reporting.pareto import knee
@@ -114,7 +114,8 @@ def verdict(results: list[PointResult]) -> Verdict:
     if task is None:
         return Verdict([], [*sentences, "No point has a task score, so nothing is ranked."])
     highlights: list[Highlight] = []
-    for drawn, _ in all_panels(results, [task])[task]:
+    by_cost = all_panels(results, [task])[task]
+    for drawn, _ in (by_cost[cost] for cost in COSTS):
         panel = next(iter(drawn), None)
         if panel is None or not panel.ranked:
             continue

@@ -39,7 +39,7 @@ def test_layers_are_told_with_shape_reuse_cycles_and_queue(designs, tmp_path):
 
 
 def test_delays_are_those_of_adder_trees_and_keep_to_the_clock(designs, tmp_path):
-    fast, slow, reused = designs
+    fast, _, reused = designs
     manifest, calm, part = (describe(design) for design in designs)
     assert len(manifest.stage_delays_ns) == sum(kernel.latency for kernel in fast.kernels.values())
     assert fabric(PART).clock_to_q + fabric(PART).overhead < max(manifest.stage_delays_ns) <= CLOCK
