@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from flow.core.errors import InvalidInput
 from flow.rtl.graph import FixedType, Graph
-from flow.stream import templates
+from flow.stream import lines, templates
 from flow.stream.elements import Element, Link
 from flow.stream.kernel import HEAD, Kernel
 from flow.stream.kernel import build as build_kernel
 from flow.stream.mac import build_mac
 from flow.stream.plan import plan
+from flow.synth._parts import find_part
 
 TOP = "network"
 BIT = FixedType(False, 1, 1)
@@ -58,7 +59,10 @@ def queues(elements: Sequence[Element], reuse: Mapping[str, int]) -> list[str]:
     return places
 
 
-def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | None = None, fifos: Depths | None = None) -> Design:
+def build(
+    graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | None = None, fifos: Depths | None = None,
+    memories: Mapping[str, bool] | None = None,
+) -> Design:  # fmt: skip
     """Write a network.
 
     Args:
@@ -68,12 +72,14 @@ def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | N
         reuse: cycles of a window by element, or by the layer it begins with.
         fifos: depth of each queue, by place as `queues` names them; those that are left out have none. A network with a sum of two streams
             stops for ever if the shorter one has no queue that is deep enough.
+        memories: whether the rows of a window wait in a memory, by element; those that are left out have what the part wants.
 
     Raises:
-        InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there.
-        ConfigError: a clock that no pipeline depth reaches.
+        InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there, or no
+            window of several rows.
+        ConfigError: a clock that no pipeline depth reaches, or a part that is not known.
     """
-    elements, fifos = plan(graph), dict(fifos or {})
+    elements, fifos = _with_lines(plan(graph), part, memories or {}), dict(fifos or {})
     names = {e.layer: e.name for e in elements if e.reusable}
     reuse = {names.get(name, name): cycles for name, cycles in (reuse or {}).items()}
     _check(elements, reuse, fifos)
@@ -90,6 +96,20 @@ def build(graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | N
         files |= kernel.files
         kernels[e.name] = kernel
     return with_queues(Design(elements, kernels, reuse, {}, files), fifos)
+
+
+def _with_lines(elements: Sequence[Element], part: str, memories: Mapping[str, bool]) -> tuple[Element, ...]:
+    """Note in the settings of windows what their rows wait in."""
+    able, target = {e.name for e in elements if lines.possible(e)}, find_part(part)
+    if wrong := sorted(name for name, wanted in memories.items() if wanted and name not in able):
+        known = ", ".join(sorted(able)) or "none"
+        raise InvalidInput(f"a memory of '{wrong[0]}': only windows of several rows and columns have one; these are: {known}.")
+
+    def style(e: Element) -> str:
+        chosen = lines.memory_of(e, target)
+        return (chosen or lines.style_of(target)) if memories.get(e.name, bool(chosen)) else ""
+
+    return tuple(replace(e, settings={**e.settings, "memory": style(e)}) if e.name in able else e for e in elements)
 
 
 def _check(elements: Sequence[Element], reuse: Mapping[str, int], fifos: Depths) -> None:
@@ -137,6 +157,9 @@ def _structure(elements: Sequence[Element], fifos: Depths) -> dict[str, str]:
     source, output = elements[0].source, elements[-1].output
     files = {f"{e.name}.v": TEMPLATES[e.kind](e) for e in elements}
     for e in elements:
+        if style := e.settings.get("memory"):
+            name, count = f"{e.name}_lines", e.settings["height"] - 1
+            files[f"{name}.v"] = lines.memory(name, e.source.columns, e.source.width, count, style)
         for side, _, link in _inputs(e):
             place = _place(e, side)
             if fifos.get(place):

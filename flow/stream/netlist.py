@@ -26,15 +26,15 @@ SPARE = 64  # cycles behind the last result
 
 
 def pieces(design: Design) -> tuple[str, ...]:
-    """Return the modules that synthesis maps in runs of their own: elements, queues, and the large ones inside of elements.
+    """Return the modules that synthesis maps in runs of their own: elements, queues, memories, and the large ones inside of elements.
 
     Pipeline stages of kernels and arrays of multipliers are as large as all the rest, and change when nothing else does.
     """
     names = [name.removesuffix(".v") for name in design.files]
     inner = [name for name in names if name.rpartition("_logic")[2].isdigit()]
     arrays = [f"a_{name}" for name, cycles in design.reuse.items() if cycles > 1 and name in design.kernels]
-    queues = [name for name in names if name.endswith("_queue")]
-    return tuple(dict.fromkeys((*inner, *arrays, *queues, *(e.name for e in design.elements))))
+    storage = [name for name in names if name.endswith(("_queue", "_lines"))]
+    return tuple(dict.fromkeys((*inner, *arrays, *storage, *(e.name for e in design.elements))))
 
 
 @dataclass(frozen=True)

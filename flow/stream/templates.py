@@ -110,7 +110,7 @@ def marks(reuse: int, steps: int, behind: int) -> str:
 
 
 def window(e: Element) -> str:
-    """Rows that wait in shift registers, a window that slides over them, and the arithmetic on those windows that are wanted."""
+    """Rows that wait, a window that slides over them, and the arithmetic on those windows that are wanted."""
     h, w, down, right = (e.settings[key] for key in ("height", "width", "down", "right"))
     size, columns = e.source.width, e.source.columns
     pc, pr = bits(max(w, right)), bits(max(h, down))
@@ -132,11 +132,8 @@ def window(e: Element) -> str:
   end
   wire emit = go & (wc == 0) & (wr == 0);
 """
-    taps = ["in_data"]
-    for i in range(h - 1):
-        rest = f"line{i}[{size * (columns - 1) - 1}:0], " if columns > 1 else ""
-        text += f"  reg [{size * columns - 1}:0] line{i};\n  always @(posedge clk) if (go) line{i} <= {{{rest}{taps[-1]}}};\n"
-        taps.append(f"line{i}[{size * columns - 1}:{size * (columns - 1)}]")
+    lines, taps = _lines(e)
+    text += lines
     # Row 0 of the window is the oldest one; within a row the oldest pixel has the lowest place.
     for i in range(h):
         tap = taps[h - 1 - i]
@@ -144,6 +141,21 @@ def window(e: Element) -> str:
         text += f"  reg [{size * w - 1}:0] row{i};\n  always @(posedge clk) if (go) row{i} <= {shifted};\n"
     rows = ", ".join(f"row{i}" for i in reversed(range(h)))
     return f"{text}{arithmetic(e.name, f'{{{rows}}}')}endmodule\n"
+
+
+def _lines(e: Element) -> tuple[str, list[str]]:
+    """Write the rows that wait; return them, and the pixels of the column that comes in, that of the newest row first."""
+    h, size, columns = e.settings["height"], e.source.width, e.source.columns
+    if e.settings.get("memory"):
+        older = [f"lines[{size * (i + 1) - 1}:{size * i}]" for i in range(h - 1)]
+        pins = ".clk(clk), .go(go), .c(c), .in_data(in_data), .out_data(lines)"
+        return f"  wire [{size * (h - 1) - 1}:0] lines;\n  {e.name}_lines memory ({pins});\n", ["in_data", *older]
+    text, taps = "", ["in_data"]
+    for i in range(h - 1):
+        rest = f"line{i}[{size * (columns - 1) - 1}:0], " if columns > 1 else ""
+        text += f"  reg [{size * columns - 1}:0] line{i};\n  always @(posedge clk) if (go) line{i} <= {{{rest}{taps[-1]}}};\n"
+        taps.append(f"line{i}[{size * columns - 1}:{size * (columns - 1)}]")
+    return text, taps
 
 
 def point(e: Element) -> str:

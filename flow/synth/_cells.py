@@ -22,7 +22,7 @@ class Model:
     Attributes:
         inputs: name and width of its input pins; without the clock.
         outputs: the same of its output pins.
-        evaluate: ``(settings, inputs, state) -> outputs`` as they are before a clock edge; None: the outputs are the state.
+        evaluate: ``(settings, inputs, state) -> outputs`` as they are before a clock edge; None: the first bits of the state.
         clock: pin of the clock; empty: no state.
         depth: bits of state.
         step: ``(settings, inputs, state) -> state`` behind a clock edge.

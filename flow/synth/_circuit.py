@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from flow.core.errors import InvalidInput
 from flow.synth._cells import FULL, Model, Settings, Words, model
+from flow.synth._memories import model as memory
+from flow.synth._memories import reduced
 from flow.synth._netlist import ONE, ZERO, Cell, Module, Nets, follow
 
 
@@ -87,7 +89,8 @@ class Circuit:
             raise InvalidInput(f"netlist: module {name} is inside of itself.")
         module, base = modules[name], self._total
         self._placed.append((module, base))
-        root = module.resolved() + base
+        same = module.resolved()
+        root = same + base
         root[[ZERO, ONE]] = ZERO, ONE
         root[root == base + ZERO] = ZERO
         root[root == base + ONE] = ONE
@@ -95,7 +98,8 @@ class Circuit:
         self._total += module.nets
         for cell in module.cells:
             if cell.kind not in modules:
-                self._cells.setdefault((cell.kind, "Z" in cell.pins), []).append((base, cell))
+                primitive = reduced(cell, same)
+                self._cells.setdefault((primitive.kind, "Z" in cell.pins), []).append((base, primitive))
                 continue
             inner = self._add(modules, cell.kind, (*path, name))
             child = modules[cell.kind]
@@ -135,7 +139,7 @@ class Circuit:
         """Work out all nets from the inputs, which are set already, and the registers."""
         for batch in self._registers:
             if batch.model.evaluate is None:
-                values[batch.outputs] = batch.state
+                values[batch.outputs] = batch.state[: len(batch.outputs)]
         for evaluate, part, owner, keep in self._steps:
             values[part.outputs] = evaluate(part.settings, values[part.inputs], owner.state[:, keep])
 
@@ -181,7 +185,7 @@ def _initial(batch: _Batch, words: int, rng: np.random.Generator) -> Words:
 
 
 def _batch(kind: str, cells: Sequence[tuple[int, Cell]], root: Nets) -> _Batch:
-    found = model(kind, cells[0][1].pins)
+    found = memory(kind) or model(kind, cells[0][1].pins)
     if found is None:
         raise InvalidInput(f"netlist: {len(cells)} cells {kind}, of which there is no model here, so the netlist cannot be simulated.")
     for name, value in found.fixed.items():

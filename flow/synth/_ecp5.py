@@ -1,6 +1,6 @@
 """Lattice ECP5 in Yosys: `synth_lattice -family ecp5` of the modules, which `flow.synth._nextpnr` places and routes as they are.
 
-Look-up tables are mapped with ``abc9``, the only mapper that Yosys has for this family; the logic has no memories.
+Look-up tables are mapped with ``abc9``, the only mapper that Yosys has for this family.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flow.core.errors import ConfigError
 from flow.stages import OPEN
 from flow.synth._family import Row
+from flow.synth._modules import has_memory
 from flow.synth._plan import Counts
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ PRIMITIVES: tuple[Row, ...] = (
     (r"TRELLIS_FF", lambda n, m: Counts(ff=n)),
     (r"PFUMX|L6MUX21", lambda n, m: Counts(muxf=n)),
     (r"MULT18X18D", lambda n, m: Counts(dsp=n)),
+    (r"TRELLIS_DPR16X4", lambda n, m: Counts(lut=6 * n)),  # three slices: two with the bits, and one for the write port (TN-02204)
     (r"DP16KD|PDPW16KD", lambda n, m: Counts(bram=n)),
 )
 UNITS = {
@@ -84,7 +86,8 @@ def stages(point: "DesignPoint") -> tuple[str, ...]:
 def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
     """Return the commands of Yosys; see `flow.synth._family.Family.script`."""
     hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
+    memories = "" if has_memory(sources) else " -nobram -nolutram"  # their libraries take time to read
     return f"""read_verilog {" ".join(sorted(sources))}
-{hidden}synth_lattice -family {family} -top {top} -noiopad -nobram -nolutram -run begin:check
+{hidden}synth_lattice -family {family} -top {top} -noiopad{memories} -run begin:check
 hierarchy -check
 """
