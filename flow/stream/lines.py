@@ -8,7 +8,7 @@ from flow.stream.kernel import HEAD
 from flow.synth._parts import Part
 
 SRL = 32  # bits of a shift register in a look-up table
-FEW = 4  # columns up to which flip-flops are fewer than the tables of a memory, where tables are no shift registers
+FEW = 6  # columns up to which a memory takes more tables than it saves flip-flops, where tables are no shift registers
 ROWS, WIDEST, DEEPEST = 512, 36, 16384  # of half a Xilinx block RAM, 18 kbit, at its widest; words of half the bits make twice the rows
 
 
@@ -21,7 +21,7 @@ def memory_of(e: Element, part: Part) -> str:
     """Choose what the rows of a window wait in.
 
     Xilinx: the one of which a smaller share of the part is taken, look-up tables as shift registers or halves of block RAMs. ECP5: a
-    memory from five columns on; synthesis chooses between distributed and block RAM.
+    memory from seven columns on; synthesis chooses between distributed and block RAM.
 
     Args:
         e: a window.

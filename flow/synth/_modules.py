@@ -7,6 +7,7 @@ from flow.core.errors import InvalidInput
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 MODULE = re.compile(r"^\s*module\s+(\w+)", re.M)
+INSTANCE = re.compile(r"\b([A-Za-z_]\w*)\s+(?:#\s*\(|[A-Za-z_]\w*\s*\()")  # a word in front of parameters, or of a name and pins
 MEMORY = re.compile(r"\breg\b(\s+signed)?\s*(\[[^\]]*\])?\s*\w+\s*\[")
 STUBS = ".stubs.v"  # behind the name of the module that has them inside
 
@@ -32,7 +33,7 @@ def needed(sources: Mapping[str, str], top: str, black_boxes: tuple[str, ...] = 
         path = todo.pop()
         if path not in found:
             found[path] = sources[path]
-            todo += [owner[word] for word in set(re.findall(r"\w+", sources[path])) & owner.keys() - stubs.keys()]
+            todo += [owner[word] for word in _instances(sources[path]) & owner.keys() - stubs.keys()]
     return {**found, **({f"{top}{STUBS}": "".join(stubs.values())} if stubs else {})}
 
 
@@ -47,7 +48,7 @@ def inside(sources: Mapping[str, str], modules: Sequence[str]) -> dict[str, tupl
         For each module the others that its run leaves out, in the order of `modules`.
     """
     owner = {name: path for path, text in sources.items() for name in MODULE.findall(text)}
-    words = {path: set(re.findall(r"\w+", COMMENT.sub("", text))) & owner.keys() for path, text in sources.items()}
+    words = {path: _instances(text) & owner.keys() for path, text in sources.items()}
     found = {}
     for top in modules:
         met, seen, todo = set[str](), set[str](), [owner[top]] if top in owner else []
@@ -59,6 +60,11 @@ def inside(sources: Mapping[str, str], modules: Sequence[str]) -> dict[str, tupl
                 todo += [owner[word] for word in words[path] if word == top or word not in modules]
         found[top] = tuple(name for name in modules if name in met and name != top)
     return found
+
+
+def _instances(text: str) -> set[str]:
+    """Return the modules that Verilog has instances of, and some keywords; a port that is called as a module is not one."""
+    return set(INSTANCE.findall(COMMENT.sub("", text)))
 
 
 def has_memory(sources: Mapping[str, str]) -> bool:
