@@ -120,7 +120,7 @@ def verdict(results: list[PointResult]) -> Verdict:
         if panel is None or not panel.ranked:
             continue
         sentences += _front_sentences(panel)
-        ids = [task, "lut", "latency_cycles", "latency_ns"]
+        ids = [task, "lut", "latency_cycles", "latency_ns", "frames_per_s", "reuse_factor"]
         names = {dot.name: scores[dot.name] for dot in panel.dots}
         bend = knee(names, frozenset(dot.name for dot in panel.front), (panel.cost, panel.score))
         if bend is not None:

@@ -114,11 +114,13 @@ def test_the_page_is_whole_in_order_and_needs_no_network(report):
 
 
 def test_no_text_of_a_user_becomes_markup(tmp_path):
+    layer = {"name": NASTY, "kind": NASTY, "output": [1, 1, 1], "reuse": 1, "cycles": 1, "multipliers": 0, "queue": [0], "why": NASTY}
+    layers = {"layers": [layer], "busiest": 1}
     bad = replace(
         point(), name=NASTY, reproduce=NASTY, versions={NASTY: NASTY}, notes={NASTY: NASTY},
         config={**point().config, "model": NASTY, "regularizers": {NASTY: 1.0}, "hardware": {"part": NASTY, "clock_ns": 5.0}},
         metrics={**point().metrics, "emd": replace(point().metrics["emd"], title=NASTY, unit=NASTY, source=NASTY), NASTY: Metric(1.0)},
-        stages={NASTY: {"status": NASTY, "key": NASTY, "artifacts": {NASTY: NASTY}}},
+        stages={NASTY: {"status": NASTY, "key": NASTY, "artifacts": {NASTY: NASTY}}}, layers=layers,
     )  # fmt: skip
     broken = replace(failed(), failures=[{"stage": NASTY, "error": NASTY, "message": NASTY}])
     fine = write_report(tmp_path / "a", "s", "c", [point(), replace(failed(), name="x")], "t").parent
