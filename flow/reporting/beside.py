@@ -205,6 +205,9 @@ def _summary(rows: list[FitRow], design: Published) -> str:
         sure, unsure = (sum(css == wanted for _, css in found) for wanted in ("good", "off"))
         return f"{sure} of {len(found)}" + (f" (and {unsure} that cannot be told)" if unsure else "")
 
+    if len(rows) == 1:
+        text = f"By its counts {rows[0].name} fits an empty {design.part}: {rows[0].alone[0]}"
+        return f"{text}; beside what else is in it: {rows[0].room[0]}." if rows[0].room is not None else f"{text}."
     text = f"By their counts, {count([row.alone for row in rows])} points that are ranked fit an empty {design.part}"
     beside = [row.room for row in rows if row.room is not None]
     return f"{text}, {count(beside)} beside what else is in it." if beside else f"{text}."

@@ -63,6 +63,7 @@ def test_each_point_stands_beside_the_published_figures(written, tmp_path):
     design = written(HEAD + FIGURE)
     report = write_report(tmp_path / "r", "s", COMMAND, [on_chip("a", design, latency_ns=5340), on_chip("b", design)]).parent
     assert "L 17.6 us 5.340 us estimate – no w" in words(report)
+    assert f"0 of 2 (and 2 that cannot be told) points that are ranked fit an empty {PART}. Counted" in words(report)
     assert "#published" in page(report)
 
 
@@ -118,6 +119,8 @@ def test_what_else_is_in_the_part_is_subtracted_where_it_is_known(written):
     assert found.occupied == ["100000", "not known", "not known", "540"]
     assert "3 of 3 points" in found.summary
     assert "0 of 3 (and 1 that cannot be told) beside" in found.summary
+    alone = section([on_chip("a", written(HEAD + FIGURE + OCCUPIED), lut=103129, ff=1, dsp=1, bram=0)])
+    assert alone.summary == f"By its counts a fits an empty {PART}: yes; beside what else is in it: no: LUT."
 
 
 def test_of_many_points_the_best_ones_are_shown(written):
