@@ -27,8 +27,8 @@ from flow.rtl.graph import Graph
 from flow.rtl.lower import lower
 from flow.stream.mac import accumulator, tail
 
-PRODUCT, TABLE, CHOICE, SUM = 2.04, 1.4, 1.97, 1.18  # look-up tables
-SPREAD = 1.35  # 95 of 100 arrays are within this factor: leave-one-out over those of the fit, Student's t
+PRODUCT, TABLE, CHOICE, SUM = 2.11, 1.72, 1.9, 1.23  # look-up tables
+SPREAD = 1.28  # 95 of 100 arrays are within this factor: leave-one-out over those of the fit, Student's t
 DSP_BITS = 9  # Yosys keeps narrower products in look-up tables
 
 

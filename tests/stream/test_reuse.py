@@ -316,8 +316,8 @@ def test_adder_trees_are_traced_only_where_that_decides(elements, monkeypatch, p
 
 def test_tracing_corrects_a_choice(monkeypatch):
     """By counted digits a layer is reused that by its adder trees is smaller unrolled."""
-    graph = drawn(36, 4, 6, 6, 0)
-    link = Link(1, 1, 36, graph.port.type)
+    graph = drawn(48, 4, 6, 6, 0)
+    link = Link(1, 1, 48, graph.port.type)
     layer = Element("one", "point", ("",), link, replace(link, words=4), graph, layer="one")
     traced = choose([layer], 8).elements["one"]
     counted = cost.unrolled(graph)
@@ -342,7 +342,8 @@ MAPPED = (
     (36, 4, 8, 6, 16, 3003, True, 621), (144, 4, 3, 4, 61, 2000, False, 675), (96, 4, 3, 6, 59, 2001, False, 735),
     (96, 8, 8, 4, 85, 2002, False, 1848), (9, 8, 4, 4, 7, 2003, False, 552), (16, 8, 4, 4, 13, 2004, False, 737),
     (36, 8, 6, 8, 16, 2005, False, 3022), (16, 8, 8, 8, 15, 2006, False, 2811), (96, 4, 4, 4, 19, 2007, False, 1250),
-    (16, 4, 6, 6, 12, 2008, False, 782), (144, 16, 8, 8, 47, 2009, False, 11_699),
+    (16, 4, 6, 6, 12, 2008, False, 782), (144, 16, 8, 8, 47, 2009, False, 11_699), (42, 16, 6, 6, 42, 5000, True, 938),
+    (42, 16, 6, 6, 42, 5000, False, 1956), (96, 8, 6, 6, 32, 5001, False, 2556), (27, 12, 4, 5, 9, 5002, False, 1908),
 )  # fmt: skip
 
 
