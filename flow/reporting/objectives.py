@@ -150,8 +150,8 @@ def draw_objectives(results: list[PointResult], key: Key) -> Parallel | None:
         lines.append(Line(path, dots, colour, shape, point in found.front, "\n".join([point, *figures, place]), key.points[point]))
     means = [_short(i, by_name[found.names[0]].metrics[i]) for i in found.axes if i not in found.ranked]
     words = [
-        f"Up is better. In full colour: the {len(found.front)} of {len(found.names)} points that no other one is better than in all "
-        f"{len(found.ranked)} objectives together." + (f" Not among them, for they are means: {listing(means)}." if means else "")
+        f"Up is better. In full colour: the {len(found.front)} of {len(found.names)} points for which no other is as good in all "
+        f"{len(found.ranked)} objectives and better in one." + (f" Not among them, for they are means: {listing(means)}." if means else "")
     ]
     return Parallel(axes, sorted(lines, key=lambda line: line.front), [*words, *found.notes])
 
