@@ -9,11 +9,12 @@ from flow.core.errors import ToolNotFound
 from flow.core.tool import GXX
 from flow.rtl.graph import Graph
 from flow.rtl.simulate import MAKE, VERILATOR
+from flow.stream import lines
 from flow.stream.build import Design, build, queues, skeleton, with_queues
 from flow.stream.model import evaluate
 from flow.stream.plan import plan
 from tests.stream.bench import Bench
-from tests.stream.networks import CLOCK, NAMED, PART, REUSED, random_network, random_reuse
+from tests.stream.networks import CLOCK, NAMED, PART, REUSED, STORED, random_network, random_reuse
 
 DEPTH = 60  # pixels; no queue of these networks needs more
 SIMULATED = range(12)
@@ -39,11 +40,13 @@ class Case:
         return evaluate(self.design.elements, self.design.kernels, x)[self.design.elements[-1].name].reshape(len(x), -1)
 
 
-def make(name, graph, reuse):
+def make(name, graph, reuse, stored=False):
+    """Build a network with deep queues; its rows wait in memories, if wanted, though they are short."""
     elements = plan(graph)
     names = {e.layer: e.name for e in elements}
     depths = dict.fromkeys(queues(elements, {names.get(key, key): n for key, n in reuse.items()}), DEPTH)
-    return Case(name, graph, build(graph, PART, CLOCK, reuse, depths))
+    memories = {e.name: True for e in elements if stored and lines.possible(e)}
+    return Case(name, graph, build(graph, PART, CLOCK, reuse, depths, memories))
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def simulation(tmp_path_factory):
     cases = [make(f"random {seed}", graph := random_network(seed), random_reuse(plan(graph), seed)) for seed in SIMULATED]
     cases += [make(name, network(), {}) for name, network in NAMED.items()]
     cases += [make(f"{name} reused", NAMED[name](), reuse) for name, reuse in REUSED.items()]
+    cases += [make(f"{name} in memory", NAMED[name](), reuse, stored=True) for name, reuse in STORED.items()]
     found = {case.name: case for case in cases}
     cases += [Case(f"{name} bare", found[name].graph, skeleton(found[name].design, DEPTH), True) for name in ("residual", "plain reused")]
     waits = {place: DEPTH for place in found["residual"].design.fifos if "." in place}

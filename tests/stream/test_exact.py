@@ -11,7 +11,7 @@ from flow.stream.build import build
 from flow.stream.model import evaluate
 from flow.stream.plan import plan
 from tests.stream.bench import beats
-from tests.stream.networks import CLOCK, NAMED, PART, REUSED, inputs, random_network, random_reuse
+from tests.stream.networks import CLOCK, NAMED, PART, REUSED, STORED, inputs, random_network, random_reuse
 
 FRAMES = 12
 SEEDS = [seed for seed in range(53) if seed != 37]  # whose layers give constants only: alkaid cannot multiply those with few bits
@@ -84,6 +84,17 @@ def test_nothing_depends_on_what_is_in_the_registers_before_the_reset(simulation
         for (case, a), (_, b) in zip(first, other, strict=True):
             np.testing.assert_array_equal(a.cycles, b.cycles, err_msg=case.name)
             np.testing.assert_array_equal(a.words, b.words, err_msg=case.name)
+
+
+def test_rows_in_memories_and_in_shift_registers_give_the_same_in_every_cycle(simulation):
+    results = {case.name: result for case, result in simulation.run([send(case)[1] for case in simulation.cases])}
+    designs = {case.name: case.design for case in simulation.cases}
+    for name, reuse in STORED.items():
+        one, other = f"{name} in memory", f"{name} reused" if reuse else name
+        assert any(file.endswith("_lines.v") for file in designs[one].files)
+        assert not any(file.endswith("_lines.v") for file in designs[other].files)
+        np.testing.assert_array_equal(results[one].cycles, results[other].cycles, err_msg=name)
+        np.testing.assert_array_equal(results[one].words, results[other].words, err_msg=name)
 
 
 def test_cycles(simulation):

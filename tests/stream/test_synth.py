@@ -19,7 +19,7 @@ from flow.stream.model import evaluate
 from flow.stream.netlist import load, pieces, simulate
 from flow.stream.plan import plan
 from flow.stream.write import describe, write_sources
-from flow.synth._modules import inside
+from flow.synth._modules import inside, needed
 from flow.synth._netlist import parse
 from flow.synth.open import layers
 from tests.rtl import tiny
@@ -28,12 +28,16 @@ from tests.stream.networks import CLOCK, PART, Net, inputs
 COUNT = 12
 
 
-def small():
-    """Return a network with lines of seven pixels, and a design whose last layer uses its multipliers three times and has a queue."""
+def small(stored=False):
+    """Return a network with lines of seven pixels, and a design whose last layer uses its multipliers three times and has a queue.
+
+    If `stored`, its lines are in a memory.
+    """
     graph = Net((4, 7, 2)).conv(2, (3, 3), pads=(0, 0, 1, 1)).act().end()
     dense = next(e.name for e in reversed(plan(graph)) if e.reusable)
     gather = next(e.name for e in plan(graph) if e.kind == "gather")
-    return graph, build(graph, PART, CLOCK, {dense: 7}, {gather: 3})
+    memories = {e.name: True for e in plan(graph) if stored and e.kind == "window"}
+    return graph, build(graph, PART, CLOCK, {dense: 7}, {gather: 3}, memories)
 
 
 def mapped(folder, verilog, part, dsp):
@@ -49,9 +53,13 @@ def mapped(folder, verilog, part, dsp):
 
 @pytest.fixture(scope="module", params=[(PART, False), ("xc7z020clg400-1", True)], ids=["tables", "slices"])
 def network(request, tmp_path_factory):
-    """Verilog, report, netlist and vectors."""
+    """Verilog, report, netlist and vectors; with DSP slices also a block RAM."""
     folder, (part, dsp) = tmp_path_factory.mktemp("network"), request.param
-    graph, design = small()
+    return written(folder, *small(stored=dsp), part, dsp)
+
+
+def written(folder, graph, design, part, dsp=False):
+    """Map a design; return it, report, netlist and vectors."""
     write_sources(design, folder / "verilog")
     describe(design, 100, 100).save(folder / "verilog" / "manifest.json")
     x = inputs(graph, COUNT)
@@ -118,6 +126,8 @@ def test_resources_are_summed_by_layer(network):
 
 
 def test_lines_become_shift_registers_that_stop_with_the_stream(network):
+    if network.dsp:
+        pytest.skip("they are in a block RAM")
     window = next(e.name for e in network.design.elements if e.kind == "window")
     shifts = [cell for cell in cells(network, window) if cell.kind in ("SRL16E", "SRLC32E")]
     # two lines of a pixel of two words of four bits; beside the window a row of nine pixels is shorter than a table
@@ -126,13 +136,39 @@ def test_lines_become_shift_registers_that_stop_with_the_stream(network):
     assert all(net > 1 for nets in enables for net in nets)
 
 
-def test_a_shift_register_that_does_not_stop_is_found(network, tmp_path):
+def test_lines_become_a_block_ram(network):
+    if not network.dsp:
+        pytest.skip("they are in shift registers")
     window = next(e.name for e in network.design.elements if e.kind == "window")
-    netlist = broken(
-        tmp_path / "netlist", network, window, r"(SRL16E #\([^;]*?)\.CE\([^)]*\)", r"\1.CE(1'h1)"
-    )  # as old versions of Yosys do
+    assert [cell.kind for cell in cells(network, f"{window}_lines") if cell.kind.startswith("RAM")] == ["RAMB18E1"]
+    assert not any(cell.kind.startswith("SRL") for cell in cells(network, window))
+    assert {name: layer["bram"] for name, layer in network.report["layers"].items() if layer["bram"]} == {window: 0.5}
+    assert network.measured["bram"].value == 0.5
+
+
+def test_lines_that_do_not_stop_are_found(network, tmp_path):
+    window = next(e.name for e in network.design.elements if e.kind == "window")
+    # as old versions of Yosys do; and a memory that reads on
+    planted = (f"{window}_lines", r"\.ENBWREN\([^)]*\)", ".ENBWREN(1'h1)") if network.dsp else (
+        window, r"(SRL16E #\([^;]*?)\.CE\([^)]*\)", r"\1.CE(1'h1)")  # fmt: skip
+    netlist = broken(tmp_path / "netlist", network, *planted)
     with pytest.raises(MismatchError, match="level 'netlist' differs from 'alkaid'"):
         run(tmp_path / "job", network, netlist)
+
+
+def test_ecp5_has_short_lines_in_distributed_memory(tmp_path):
+    graph = Net((4, 7, 2)).pool((2, 2), (2, 2)).graph()
+    design = build(graph, "lfe5u-12f", 10.0)
+    found = written(tmp_path, graph, design, "lfe5u-12f")
+    (window,) = (e.name for e in design.elements)
+    kinds = Counter(cell.kind for cell in cells(found, f"{window}_lines"))
+    assert kinds["TRELLIS_DPR16X4"] == 2
+    assert found.report["modules"][f"{window}_lines"]["lut"] == 6 * 2 + kinds["LUT4"]
+    assert set(found.report["layers"]) == {window, "network_axis"}
+    run(tmp_path / "job", found)
+    netlist = broken(tmp_path / "netlist", found, f"{window}_lines", r"\.WAD\([^)]*\)", ".WAD(4'h3)")
+    with pytest.raises(MismatchError, match="level 'netlist' differs from 'alkaid'"):
+        run(tmp_path / "again", found, netlist)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +214,23 @@ def test_large_modules_are_mapped_alone():
     assert set(found) == set(names)
     assert set(found.values()) == elements
     assert found[f"a_{dense}_post_logic0"] == dense
+
+
+def test_a_port_that_is_called_as_a_layer_is_not_inside():
+    sources = {
+        "x.v": "module x (input clk, input y, output q);\n  k_x kernel (.x(y), .y(q));\nendmodule\n",
+        "k_x.v": "module k_x (input x, output y);\n  reg c; // c c (\n  mux #(.W(2)) op (.a(x), .q(y));\nendmodule\n",
+        "y.v": "module y (input x, output q);\n  assign q = x;\nendmodule\n",
+        "c.v": "module c (input y, output q);\n  assign q = y;\nendmodule\n",
+        "mux.v": "module mux #(parameter W = 1) (input a, output q);\n  assign q = a;\nendmodule\n",
+        "top.v": "module top (input a, output q);\n  wire b, d;\n  x\n    x_i (.y(a), .q(b));\n  y y_i (.x(b), .q(d));\n"
+        "  c c_i (.y(d), .q(q));\nendmodule\n",
+    }
+    tree = inside(sources, ("k_x", "x", "y", "c", "top"))
+    assert tree == {"k_x": (), "x": ("k_x",), "y": (), "c": (), "top": ("x", "y", "c")}
+    assert layers(tree, "top") == {"k_x": "x", "x": "x", "y": "y", "c": "c"}
+    assert set(needed(sources, "x", ("k_x",))) == {"x.v", "x.stubs.v"}
+    assert set(needed(sources, "k_x")) == {"k_x.v", "mux.v"}
 
 
 def test_stages_beside_each_other_are_no_layers():
