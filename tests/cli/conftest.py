@@ -93,15 +93,6 @@ def hlscape(monkeypatch, capsys, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def gxx(tmp_path_factory) -> str:
-    """A g++ that does not optimise, because nobody waits for the program."""
-    path = tmp_path_factory.mktemp("bin") / "g++"
-    path.write_text('#!/bin/bash\nexec g++ "${@/-O2/-O0}"\n')
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture(scope="session")
 def _shared(tmp_path_factory) -> Path:
     base = tmp_path_factory.getbasetemp()
     base = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cli"  # of all workers

@@ -18,7 +18,7 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture
-def hlscape(tmp_path, monkeypatch, capsys, install, store):
+def hlscape(tmp_path, monkeypatch, capsys, install, store, gxx):
     """Call ``hlscape run`` on an imported network of two layers, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     b = Layers(6)
@@ -26,10 +26,12 @@ def hlscape(tmp_path, monkeypatch, capsys, install, store):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 32, (200, 6)).astype(np.float32) / 16)
     monkeypatch.setenv("HLSCAPE_STORE", str(store))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HLSCAPE_G__", gxx)
 
     def call(*words, command="run"):
         plan._version.cache_clear()
         small = ("robustness.samples=32", "robustness.trials=2", "robustness.flip_samples=8", "landscape.samples=16", "gate.samples=64")
+        small += ('landscape.metrics=["sharpness"]', 'robustness.perturbations=["bit_flip"]')
         sets = ("name=net", "hardware.backend=vitis", "vendor.licence_wait_s=0", *small, *(w for w in words if "=" in w))
         options = [w for w in words if "=" not in w]
         files = ("--onnx", "net.onnx", "--data", "x.npy")

@@ -101,14 +101,11 @@ def test_stages_in_a_batch_system(site, execute, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_command_line(site, tmp_path, monkeypatch, capsys):
+def test_command_line(site, tmp_path, monkeypatch, capsys, gxx):
     """The whole way; what is no tool of the vendor's runs outside."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    compiler = tmp_path / "g++-O0"  # nobody waits for the program
-    compiler.write_text('#!/bin/bash\nexec g++ "${@/-O2/-O0}"\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("HLSCAPE_G__", str(compiler))
+    monkeypatch.setenv("HLSCAPE_G__", gxx)
     b = Layers(6)
     b.save(Path("net.onnx"), b.output(b.dense(b.relu(b.dense(b.input(), 6, 5)), 5, 3)))
     np.save("x.npy", np.random.default_rng(0).integers(0, 32, (200, 6)).astype(np.float32) / 16)
