@@ -56,7 +56,7 @@ def run(job: Job) -> None:
         job.progress(0.1, "alkaid makes adder trees")
         found["alkaid_cost"] = max(float(lower(graph).logic.cost), 1.0)
     document: dict[str, object] = {"features": found}
-    if hardware.io == "parallel":  # a streaming network is not unrolled, and the open back end does not build it
+    if hardware.io == "parallel":  # the calibration is of networks that are unrolled as a whole
         document |= _evaluate(job, found, features.unknown(graph, hardware.logic_per_stage))
     _count(job, found)
     multipliers = strategy.count(graph, hardware.strategy, hardware.reuse_factor)
