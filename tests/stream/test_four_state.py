@@ -20,12 +20,13 @@ from flow.stream.write import write, write_testbench
 from tests.stream.bench import beats
 from tests.stream.conftest import make
 from tests.stream.four_state import FourState
-from tests.stream.networks import CLOCK, NAMED, PART, REUSED, inputs, random_network, random_reuse
+from tests.stream.networks import CLOCK, NAMED, PART, REUSED, STORED, inputs, random_network, random_reuse
 
 FRAMES = 9
 SEEDS = (0, 3, 10, 11)  # small ones; together with those that have a name, of all kinds
-NAMES = ("image_out", "constants", "table", "scaled", "twice")
+NAMES = ("constants", "table", "scaled", "twice")
 REUSES = ("vector", "line", "residual", "odd_names")
+STORES = ("image_out", "narrow")  # their rows wait in memories
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def icarus():
 def lanes():
     cases = [make(f"{name} reused", NAMED[name](), REUSED[name]) for name in REUSES]
     cases += [make(name, NAMED[name](), {}) for name in NAMES]
+    cases += [make(f"{name} in memory", NAMED[name](), STORED[name], stored=True) for name in STORES]
     cases += [make(f"random {seed}", graph := random_network(seed), random_reuse(plan(graph), seed)) for seed in SEEDS]
     return [lane(case) for case in cases]
 
