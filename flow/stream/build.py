@@ -32,6 +32,7 @@ class Design:
         reuse: cycles of a window by element; 1 where it is not there.
         fifos: pixels that may wait in front of an element, by ``element`` or, of a join, ``element.a`` and ``element.b``.
         files: Verilog by name.
+        ring: queues of this depth and more are memories; None: none is.
     """
 
     elements: tuple[Element, ...]
@@ -39,6 +40,7 @@ class Design:
     reuse: Mapping[str, int]
     fifos: Depths
     files: Mapping[str, str]
+    ring: int | None = None
 
 
 def queues(elements: Sequence[Element], reuse: Mapping[str, int]) -> list[str]:
@@ -61,7 +63,7 @@ def queues(elements: Sequence[Element], reuse: Mapping[str, int]) -> list[str]:
 
 def build(
     graph: Graph, part: str, clock_ns: float, reuse: Mapping[str, int] | None = None, fifos: Depths | None = None,
-    memories: Mapping[str, bool] | None = None,
+    memories: Mapping[str, bool] | None = None, ring: int | None = None,
 ) -> Design:  # fmt: skip
     """Write a network.
 
@@ -73,6 +75,7 @@ def build(
         fifos: depth of each queue, by place as `queues` names them; those that are left out have none. A network with a sum of two streams
             stops for ever if the shorter one has no queue that is deep enough.
         memories: whether the rows of a window wait in a memory, by element; those that are left out have what the part wants.
+        ring: queues of this depth and more are memories; None: those that the part wants.
 
     Raises:
         InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there, or no
@@ -95,7 +98,8 @@ def build(
             files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, kernel.inputs[0] * kernel.inputs[1].width, e.output.width)
         files |= kernel.files
         kernels[e.name] = kernel
-    return with_queues(Design(elements, kernels, reuse, {}, files), fifos)
+    ring = lines.ring_of(find_part(part)) if ring is None else ring
+    return with_queues(Design(elements, kernels, reuse, {}, files, ring), fifos)
 
 
 def _with_lines(elements: Sequence[Element], part: str, memories: Mapping[str, bool]) -> tuple[Element, ...]:
@@ -128,7 +132,7 @@ def with_queues(design: Design, fifos: Depths) -> Design:
     """Return a design with these queues instead of those it has."""
     old = {f"{queue_name(place)}.v" for place in design.fifos}
     files = {name: text for name, text in design.files.items() if name not in old}
-    return replace(design, fifos=dict(fifos), files=files | _structure(design.elements, fifos))
+    return replace(design, fifos=dict(fifos), files=files | _structure(design.elements, fifos, design.ring))
 
 
 def skeleton(design: Design, depth: int) -> Design:
@@ -149,10 +153,10 @@ def skeleton(design: Design, depth: int) -> Design:
                 files[f"a_{e.name}.v"] = templates.reused(e.name, reuse, kernel.steps, kernel.latency - kernel.steps - 1, size, out)
             else:
                 files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, size, out, kernel=False)
-    return with_queues(Design(thin, {}, design.reuse, {}, files), dict.fromkeys(queues(thin, design.reuse), depth))
+    return with_queues(Design(thin, {}, design.reuse, {}, files, design.ring), dict.fromkeys(queues(thin, design.reuse), depth))
 
 
-def _structure(elements: Sequence[Element], fifos: Depths) -> dict[str, str]:
+def _structure(elements: Sequence[Element], fifos: Depths, ring: int | None) -> dict[str, str]:
     """Write what has no arithmetic: the elements, the queues, the network, and the top."""
     source, output = elements[0].source, elements[-1].output
     files = {f"{e.name}.v": TEMPLATES[e.kind](e) for e in elements}
@@ -162,8 +166,9 @@ def _structure(elements: Sequence[Element], fifos: Depths) -> dict[str, str]:
             files[f"{name}.v"] = lines.memory(name, e.source.columns, e.source.width, count, style)
         for side, _, link in _inputs(e):
             place = _place(e, side)
-            if fifos.get(place):
-                files[f"{queue_name(place)}.v"] = templates.queue(queue_name(place), link.width, fifos[place])
+            if depth := fifos.get(place):
+                memory = ring is not None and depth >= ring
+                files[f"{queue_name(place)}.v"] = templates.queue(queue_name(place), link.width, depth, memory)
     files[f"{TOP}.v"] = _network(elements, fifos)
     guard = templates.guard(source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP)
     return {**files, f"{TOP}_axis.v": guard}

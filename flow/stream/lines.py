@@ -9,6 +9,7 @@ from flow.synth._parts import Part
 
 SRL = 32  # bits of a shift register in a look-up table
 FEW = 6  # columns up to which a memory takes more tables than it saves flip-flops, where tables are no shift registers
+RING = 3  # pixels of a queue from which on flip-flops and their tap take more than a memory
 ROWS, WIDEST, DEEPEST = 512, 36, 16384  # of half a Xilinx block RAM, 18 kbit, at its widest; words of half the bits make twice the rows
 
 
@@ -42,6 +43,11 @@ def memory_of(e: Element, part: Part) -> str:
 def style_of(part: Part) -> str:
     """Return the style of a part's memories: where tables are shift registers, a memory is worth it in block RAM only."""
     return "auto" if part.family == "ecp5" else "block"
+
+
+def ring_of(part: Part) -> int | None:
+    """Return from which depth on a queue is a memory: never, where tables are shift registers."""
+    return RING if part.family == "ecp5" else None
 
 
 def blocks(columns: int, size: int) -> int:

@@ -266,28 +266,16 @@ def join(e: Element) -> str:
 """
 
 
-def queue(name: str, size: int, depth: int) -> str:
-    """Pixels that wait, in shift registers. A simulation prints how many there were at most.
-
-    A shift register for each bit: of an array of words, synthesis makes flip-flops and multiplexers.
-    """
+def queue(name: str, size: int, depth: int, memory: bool = False) -> str:
+    """Pixels that wait, in shift registers or a memory. A simulation prints how many there were at most."""
     ab = bits(depth + 1)
-    lines = []
-    for k in range(size):
-        deep = f"{{line{k}[{depth - 2}:0], in_data[{k}]}}", f"line{k}[at[{bits(depth) - 1}:0]]"
-        before, tap = deep if depth > 1 else (f"in_data[{k}]", f"line{k}")
-        lines.append(
-            f"  reg [{depth - 1}:0] line{k}; assign out_data[{k}] = {tap};\n  always @(posedge clk) if (push) line{k} <= {before};"
-        )
-    waiting = "\n".join(lines)
     return f"""{HEAD}module {name} (
 {ports(size, size)}
 );
   reg [{ab - 1}:0] count;
   wire push = in_valid & in_ready, pop = out_valid & out_ready;
   assign in_ready = count != {ab}'d{depth}, out_valid = count != 0;
-  wire [{ab - 1}:0] at = count - {ab}'d1;
-{waiting}
+{(_ring if memory else _shifted)(size, depth)}
   always @(posedge clk)
     if (rst) count <= 0;
     else count <= count + push - pop;
@@ -302,6 +290,33 @@ def queue(name: str, size: int, depth: int) -> str:
 `endif
 endmodule
 """
+
+
+def _shifted(size: int, depth: int) -> str:
+    """Write a shift register for each bit of a queue: of an array of words, synthesis makes flip-flops and multiplexers."""
+    lines = [f"  wire [{bits(depth + 1) - 1}:0] at = count - {bits(depth + 1)}'d1;"]
+    for k in range(size):
+        deep = f"{{line{k}[{depth - 2}:0], in_data[{k}]}}", f"line{k}[at[{bits(depth) - 1}:0]]"
+        before, tap = deep if depth > 1 else (f"in_data[{k}]", f"line{k}")
+        lines.append(
+            f"  reg [{depth - 1}:0] line{k}; assign out_data[{k}] = {tap};\n  always @(posedge clk) if (push) line{k} <= {before};"
+        )
+    return "\n".join(lines)
+
+
+def _ring(size: int, depth: int) -> str:
+    """Write a queue's memory, with the places of the oldest pixel and of the next one."""
+    pb = bits(depth)
+    return f"""  reg [{pb - 1}:0] oldest, place;
+  reg [{size - 1}:0] memory [0:{depth - 1}];
+  assign out_data = memory[oldest];
+  always @(posedge clk) if (push) memory[place] <= in_data;
+  always @(posedge clk)
+    if (rst) begin oldest <= {pb}'d0; place <= {pb}'d0; end
+    else begin
+      if (pop) oldest <= (oldest == {pb}'d{depth - 1}) ? {pb}'d0 : oldest + {pb}'d1;
+      if (push) place <= (place == {pb}'d{depth - 1}) ? {pb}'d0 : place + {pb}'d1;
+    end"""
 
 
 def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inner: str, flight: int = 16) -> str:

@@ -41,12 +41,12 @@ class Case:
 
 
 def make(name, graph, reuse, stored=False):
-    """Build a network with deep queues; its rows wait in memories, if wanted, though they are short."""
+    """Build a network with deep queues; these and its rows, though they are short, are in memories, if wanted."""
     elements = plan(graph)
     names = {e.layer: e.name for e in elements}
     depths = dict.fromkeys(queues(elements, {names.get(key, key): n for key, n in reuse.items()}), DEPTH)
     memories = {e.name: True for e in elements if stored and lines.possible(e)}
-    return Case(name, graph, build(graph, PART, CLOCK, reuse, depths, memories))
+    return Case(name, graph, build(graph, PART, CLOCK, reuse, depths, memories, 1 if stored else None))
 
 
 @dataclass(frozen=True)

@@ -156,11 +156,12 @@ def test_lines_that_do_not_stop_are_found(network, tmp_path):
         run(tmp_path / "job", network, netlist)
 
 
-def test_ecp5_has_short_lines_in_distributed_memory(tmp_path):
+def test_ecp5_has_short_lines_and_queues_in_distributed_memory(tmp_path):
     graph = Net((4, 7, 2)).pool((2, 2), (2, 2)).graph()
-    design = build(graph, "lfe5u-12f", 10.0)
+    (window,) = (e.name for e in plan(graph))
+    design = build(graph, "lfe5u-12f", 10.0, fifos={window: 3})
     found = written(tmp_path, graph, design, "lfe5u-12f")
-    (window,) = (e.name for e in design.elements)
+    assert sum(cell.kind == "TRELLIS_DPR16X4" for cell in cells(found, f"{window}_queue")) == 2
     kinds = Counter(cell.kind for cell in cells(found, f"{window}_lines"))
     assert kinds["TRELLIS_DPR16X4"] == 2
     assert found.report["modules"][f"{window}_lines"]["lut"] == 6 * 2 + kinds["LUT4"]
