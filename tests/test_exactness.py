@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flow.config import DesignPoint, GateConfig
+from flow.config import DesignPoint, GateConfig, LandscapeConfig, RobustnessConfig
 from flow.core.errors import MismatchError
 from flow.core.plan import order, run_point
 from flow.core.stage import Job
@@ -39,7 +39,7 @@ def run(point: DesignPoint, store: Store, until: str = "rtlsim") -> State:
     return run_point(order(all_stages(), until), point, store)
 
 
-BITS, ROUNDINGS, SEEDS = (3, 4, 6, 8, 12), ("ROUND", "FLOOR"), (0, 1, 2)
+BITS, ROUNDINGS, SEEDS = (3, 4, 6, 8, 12), ("FLOOR", "ROUND"), (0, 1, 2)
 # Half of all combinations, in which every two of width, rounding mode and seed meet: a network is half a minute of work.
 NETWORKS = [(bits, ROUNDINGS[(i + seed) % 2], seed) for i, bits in enumerate(BITS) for seed in SEEDS]
 
@@ -151,7 +151,11 @@ def test_no_resource_of_a_point_that_fails_the_gate_is_published(store: Store, m
 
     original = csim.Csim.run
     monkeypatch.setattr(csim.Csim, "run", lambda self, x: original(self, x) + np.eye(1, 16) * 2.0**-9)
-    point = small_point(weight_bits=4).model_copy(update={"gate": GateConfig(samples=512, rtl_samples=32)})
+    measured = {
+        "landscape": LandscapeConfig(metrics=("gradient_norm",), samples=64),
+        "robustness": RobustnessConfig(perturbations=("gauss",), samples=64, noise_draws=2),
+    }
+    point = small_point(weight_bits=4).model_copy(update={"gate": GateConfig(samples=512, rtl_samples=32), **measured})
     state = run_point(all_stages(), point, store)
     assert [f.stage for f in state.failures] == ["csim"]
     assert state.results["synth"].status == "skipped"
