@@ -72,7 +72,7 @@ def programs() -> list[tuple[Tool, bool, str]]:
     return [
         (GXX, True, "no C-simulation, so nothing is proven exact"),
         (MAKE, True, "no RTL simulation with Verilator"),
-        (VERILATOR, True, "no RTL simulation; Icarus Verilog does it too, more slowly"),
+        (VERILATOR, True, "no RTL simulation; Icarus Verilog does it too, more slowly, but not for streams"),
         (IVERILOG, False, "everything; Verilator simulates"),
         (VVP, False, "everything; Verilator simulates"),
         (YOSYS, True, "no BACKEND=open, the default; everything up to the RTL simulation works"),

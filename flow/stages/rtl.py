@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flow.core.errors import ConfigError, MismatchError
+from flow.core.errors import ConfigError, MismatchError, ToolNotFound
 from flow.core.stage import Job, Stage
-from flow.rtl.simulate import simulator
+from flow.rtl.simulate import VERILATOR, simulator
 from flow.stages._measuring import twin_layers
 from flow.stream.simulate import DRIVER
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flow.stream.reuse import Choice
     from flow.stream.sizing import Sized
 
+TOOLS = simulator()
 BATCH = 64  # frames of which all layers are in memory at once
 TRIES = 4  # choices of reuse factors, each of which is built and simulated
 
@@ -30,21 +31,14 @@ def check(point: "DesignPoint") -> None:
     Raises:
         ConfigError: with the parts that are known; or hardware.reuse_factor or hardware.strategy asks for what only hls4ml's C++ has; or
             hardware.logic_per_stage or hardware.axi_stream for what only an unrolled network has.
+        ToolNotFound: a stream is to be simulated, and Verilator is missing.
     """
     from flow.synth._parts import find_part
 
     find_part(point.hardware.part)
     stream = point.hardware.io == "stream"
-    if stream and point.hardware.logic_per_stage is not None:
-        raise ConfigError(
-            f"hardware.logic_per_stage = {point.hardware.logic_per_stage:g}: with hardware.io = 'stream' the layers are cut into stages by "
-            "hardware.clock_ns. Leave it out."
-        )
-    if stream and point.hardware.axi_stream:
-        raise ConfigError(
-            "hardware.axi_stream = true: with hardware.io = 'stream' the network has AXI4-Stream ports already (its top is network_axis), "
-            "and nothing is wrapped around it. Leave it out."
-        )
+    if stream:
+        _check_stream(point)
     own = (
         "this RTL chooses a reuse factor for each layer by hardware.frame_rate_hz; hardware.reuse sets them" if stream
         else "this RTL computes everything in parallel, whatever is set here"
@@ -55,6 +49,21 @@ def check(point: "DesignPoint") -> None:
                 f"hardware.{key} = {value}: {own}. Leave it out ({only}), or build the hls4ml project with the tools of a vendor: "
                 "hardware.backend = 'vitis'."
             )
+
+
+def _check_stream(point: "DesignPoint") -> None:
+    if point.hardware.logic_per_stage is not None:
+        raise ConfigError(
+            f"hardware.logic_per_stage = {point.hardware.logic_per_stage:g}: with hardware.io = 'stream' the layers are cut into stages by "
+            "hardware.clock_ns. Leave it out."
+        )
+    if point.hardware.axi_stream:
+        raise ConfigError(
+            "hardware.axi_stream = true: with hardware.io = 'stream' the network has AXI4-Stream ports already (its top is network_axis), "
+            "and nothing is wrapped around it. Leave it out."
+        )
+    if TOOLS[0].name != VERILATOR.name:
+        raise ToolNotFound(f"hardware.io = 'stream': a stream takes a million cycles and is simulated with Verilator only. {VERILATOR.hint}")
 
 
 def sources(point: "DesignPoint") -> Mapping[str, Path]:
@@ -249,5 +258,5 @@ STAGE = Stage(
     config=(
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.axi_stream", "hardware.io", "gate.rtl_samples",
         "hardware.reuse_factor", "hardware.strategy", "hardware.frame_rate_hz", "hardware.reuse", "hardware.reuse_for", "hardware.dsp",
-    ), tools=simulator(), packages=("alkaid",), sources=sources, check=check, seconds=8,
+    ), tools=TOOLS, packages=("alkaid",), sources=sources, check=check, seconds=8,
 )  # fmt: skip

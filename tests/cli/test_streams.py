@@ -2,9 +2,10 @@
 
 import pytest
 
-from flow.core.errors import ConfigError
+from flow.core.errors import ConfigError, ToolNotFound
 from flow.points import load_point
-from flow.stages import all_stages
+from flow.rtl.simulate import IVERILOG, VVP
+from flow.stages import all_stages, rtl
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ def test_what_a_stream_has_not_is_refused(stream, setting, words):
         check(stream, setting)
     if "reuse" not in setting:
         check(stream, setting, "hardware.io=parallel")
+
+
+def test_a_stream_needs_verilator(stream, monkeypatch):
+    monkeypatch.setattr(rtl, "TOOLS", (IVERILOG, VVP))
+    with pytest.raises(ToolNotFound, match=r"hardware.io = 'stream': .*Verilator only"):
+        check(stream)
+    check(stream, "hardware.io=parallel")
 
 
 def test_stores_of_weights_do_not_depend_on_it(stream):
