@@ -63,7 +63,9 @@ def _check_stream(point: "DesignPoint") -> None:
             "and nothing is wrapped around it. Leave it out."
         )
     if TOOLS[0].name != VERILATOR.name:
-        raise ToolNotFound(f"hardware.io = 'stream': a stream takes a million cycles and is simulated with Verilator only. {VERILATOR.hint}")
+        raise ToolNotFound(
+            f"hardware.io = 'stream': streams, which take a million cycles, are simulated with Verilator only. {VERILATOR.hint}"
+        )
 
 
 def sources(point: "DesignPoint") -> Mapping[str, Path]:
