@@ -128,7 +128,7 @@ def _conv(layer: Layer, inputs: list[Traced]) -> Traced:
     image, kernel = _padded(layer, inputs[0]), layer.weights["weight"][0]
     kernel = kernel.reshape((-1, *kernel.shape[-3:]))
     if layer.kind.startswith("Depthwise"):
-        kernel = _with_zeros(kernel, image.shape[-1])
+        kernel = with_zeros(kernel, image.shape[-1])
     *size, channels, filters = kernel.shape
     if {layer.attributes.get(f"dilation_{axis}", 1) for axis in ("height", "width")} != {1} or image.shape[-1] != channels:
         raise _refuse(layer, "dilation and groups cannot be lowered.")
@@ -136,7 +136,7 @@ def _conv(layer: Layer, inputs: list[Traced]) -> Traced:
     return _sum(layer, inputs[0], _products(windows, kernel.reshape(-1, filters)).reshape(layer.shape))
 
 
-def _with_zeros(kernel: Array, channels: int) -> Array:
+def with_zeros(kernel: Array, channels: int) -> Array:
     """Turn the kernel (kh, kw, 1, out) of a depthwise convolution into that of an ordinary one."""
     filters = kernel.shape[-1]
     full = np.zeros((*kernel.shape[:2], channels, filters))

@@ -183,7 +183,7 @@ def pipeline(
     Raises:
         InvalidInput: the Verilog in the folder is another one.
     """
-    fsm = verilog._pipeline(lowered.logic, part, clock_ns, logic_per_stage)
+    fsm = verilog.pipelined(lowered.logic, part, clock_ns, logic_per_stage)
     for name, text in fsm_logic_gen(fsm, verilog.NAME).items():
         path = folder / "src" / f"{name}.v"
         if not path.is_file() or path.read_text().strip() != text.strip():

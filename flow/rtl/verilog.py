@@ -52,13 +52,13 @@ def write(
     source.mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         model = RTLModel(
-            _pipeline(lowered.logic, part, clock_ns, logic_per_stage), scratch, prj_name=NAME, flavor="verilog", ternary_fuse=False,
+            pipelined(lowered.logic, part, clock_ns, logic_per_stage), scratch, prj_name=NAME, flavor="verilog", ternary_fuse=False,
             print_latency=False, part_name=part, clock_period=clock_ns,
         )  # fmt: skip
         model.write()
         for path in Path(scratch, "src").rglob("*.v"):
             shutil.copyfile(path, source / path.name)
-    manifest = _manifest(model, graph, sorted(f"src/{p.name}" for p in source.glob("*.v")), _estimate(model.fsm, part))
+    manifest = _manifest(model, graph, sorted(f"src/{p.name}" for p in source.glob("*.v")), timing_of(model.fsm, part))
     manifest.save(folder / "manifest.json")
     (folder / "README.md").write_text(templates.readme(manifest, clock_ns, axi_stream))
     for name, text in templates.constraints(manifest, clock_ns).items():
@@ -86,7 +86,7 @@ def write_testbench(manifest: Manifest, folder: Path, x: Array, y: Array, clock_
     (folder / "tb.sv").write_text(templates.testbench(manifest, len(x), clock_ns))
 
 
-def _pipeline(logic: Signal, part: str, clock_ns: float, logic_per_stage: float | None) -> Signal:
+def pipelined(logic: Signal, part: str, clock_ns: float, logic_per_stage: float | None) -> Signal:
     """Fuse adders in threes as alkaid does, and cut into stages: by alkaid's delay units, or by what the clock allows."""
     fused = add_surrogate(dead_code_elimin(fuse_ternary_adders(logic)), _skip_op8_cost=True)
     if logic_per_stage is None:
@@ -94,7 +94,7 @@ def _pipeline(logic: Signal, part: str, clock_ns: float, logic_per_stage: float 
     return to_pipeline(fused, latency_cutoff=logic_per_stage, verbose=False)
 
 
-def _estimate(fsm: Signal, part: str) -> timing.Timing | None:
+def timing_of(fsm: Signal, part: str) -> timing.Timing | None:
     """Estimate the delay of the stages; None for a part that has no delay model."""
     try:
         return timing.estimate(fsm.logic.values(), part)

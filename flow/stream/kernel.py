@@ -14,7 +14,7 @@ from flow.core.errors import InvalidInput
 from flow.rtl.graph import Array, FixedType, Graph
 from flow.rtl.lower import lower
 from flow.rtl.timing import Timing
-from flow.rtl.verilog import _estimate, _pipeline
+from flow.rtl.verilog import pipelined, timing_of
 
 COMMON = ("binop", "multiplier", "mux", "negative", "shift_adder", "ternary_adder")
 HEAD = "`timescale 1 ns / 1 ps\n"
@@ -35,8 +35,8 @@ class Kernel:
         predict: (N, words of the window) -> (N, words of the pixel), exact.
         steps: registers from a step to its sums, if multipliers are used again; else 0.
         multipliers: how many are used again.
-        timing: estimate of its pipeline stages, the handshake not included; None: the part has no delay model, or it has multipliers that
-            are used again, for which there is no estimate.
+        timing: estimate of the pipeline stages of its adder trees, with multipliers that are used again of those behind the sums; None: the
+            part has no delay model.
     """
 
     name: str
@@ -72,7 +72,7 @@ def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: 
         return Kernel(name, graph, 1, inputs, outputs, {f"{name}.v": _constant(name, inputs, codes, outputs[1])}, lowered.predict)
     with tempfile.TemporaryDirectory() as scratch:
         model = RTLModel(
-            _pipeline(lowered.logic, part, clock_ns, logic_per_stage), scratch, prj_name="kernel", flavor="verilog", ternary_fuse=False,
+            pipelined(lowered.logic, part, clock_ns, logic_per_stage), scratch, prj_name="kernel", flavor="verilog", ternary_fuse=False,
             print_latency=False, part_name=part, clock_period=clock_ns,
         )  # fmt: skip
         model.write()
@@ -86,7 +86,7 @@ def build(name: str, graph: Graph, part: str, clock_ns: float, logic_per_stage: 
     (signal,) = model.fsm.out_signals
     words = [(int(k), int(i), int(f)) for k, i, f in signal.precisions]
     files[f"{name}.v"] = _pipe(name, [model.fsm.logic[stage] for stage in stages], inputs, words, outputs[1])
-    timing = _estimate(model.fsm, part)
+    timing = timing_of(model.fsm, part)
     return Kernel(name, graph, len(stages), inputs, outputs, files, lowered.predict, timing=timing)
 
 

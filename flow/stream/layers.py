@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from flow.rtl.graph import Layer
-from flow.rtl.operations import _with_zeros
+from flow.rtl.operations import with_zeros
 from flow.stream.elements import Kind, Link, image, refuse
 
 Arithmetic = tuple[Kind, list[Layer], dict[str, Any]]  # template, layers on a window, settings
@@ -23,7 +23,7 @@ def convolution(layer: Layer, link: Link) -> Arithmetic:
     kernel, kept = layer.weights["weight"]
     kernel = kernel.reshape((-1, *kernel.shape[-3:]))
     if layer.kind.startswith("Depthwise"):
-        kernel = _with_zeros(kernel, link.words)
+        kernel = with_zeros(kernel, link.words)
     height, width, channels, filters = kernel.shape
     if {layer.attributes.get(f"dilation_{axis}", 1) for axis in ("height", "width")} != {1} or channels != link.words:
         raise refuse(layer, "dilation and groups cannot be streamed.")

@@ -82,7 +82,7 @@ def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -
         return post.predict(x @ kernel + bias)  # sums of integers below 2^53 are exact
 
     latency = array.steps + 1 + post.latency
-    return Kernel(name, graph, latency, (words, window.type), post.outputs, files, predict, array.steps, len(array.used))
+    return Kernel(name, graph, latency, (words, window.type), post.outputs, files, predict, array.steps, len(array.used), post.timing)
 
 
 def _grouped(codes: NDArray[np.int64], reuse: int) -> NDArray[np.int64]:

@@ -50,14 +50,14 @@ def _port(name: str, link: Link) -> Port:
 
 
 def _delays(design: Design) -> tuple[tuple[float, ...], str]:
-    """Return the estimated delay of each pipeline stage of the unrolled layers in ns, and of what they are an estimate."""
+    """Return the estimated delay of each pipeline stage of adder trees in ns, and of what they are an estimate."""
     timed = [kernel.timing for kernel in design.kernels.values() if kernel.timing is not None]
     if not timed:
         return (), ""
     rest = "not of handshakes, line buffers and queues"
     if any(kernel.steps for kernel in design.kernels.values()):
         rest = f"not of reused multipliers, {rest.removeprefix('not of ')}"
-    return tuple(round(d, 3) for t in timed for d in t.delays), f"{timed[0].source}; of the adder trees of unrolled layers, {rest}"
+    return tuple(round(d, 3) for t in timed for d in t.delays), f"{timed[0].source}; of adder trees, {rest}"
 
 
 def layers(design: Design) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def readme(manifest: Manifest, clock_ns: float) -> str:
     (rows, columns), (out_rows, out_columns) = manifest.frame, manifest.result
     reused = [(name, factor) for name, factor in manifest.reuse.items() if factor > 1]
     worst = max(manifest.stage_delays_ns, default=0.0)
-    slowest = f"; the slowest stage of the adder trees of unrolled layers is estimated to need {worst:g} ns" if worst else ""
+    slowest = f"; the slowest stage of the adder trees is estimated to need {worst:g} ns" if worst else ""
     return f"""# Generated Verilog: one pixel after the other
 
 Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` has the same facts for programs, `layers.json` those of each

@@ -13,7 +13,7 @@ from flow.rtl import timing
 from flow.rtl.fabric import _PLUS, Fabric, fabric
 from flow.rtl.lower import lower
 from flow.rtl.timing import ADD, ADD3, ADD_CONSTANT, CONSTANT, INPUT, MUX, QUANTIZE, RELU, TABLE, UNARY, Walk, stage_delay
-from flow.rtl.verilog import _pipeline, write
+from flow.rtl.verilog import pipelined, write
 from tests.rtl import tiny
 
 KU115, VU9P, ZYNQ = "xcku115-flvb2104-2-i", "xcvu9p-flga2104-2-e", "xc7z020clg400-1"
@@ -110,7 +110,7 @@ def test_every_depth_computes_the_same_and_meets_the_clock(part, tmp_path):
 
 def fits(lowered, part, clock):
     try:
-        _pipeline(lowered.logic, part, clock, None)
+        pipelined(lowered.logic, part, clock, None)
     except DoesNotFit:
         return False
     return True
@@ -123,7 +123,7 @@ def test_cutting_does_not_change_what_is_computed():
         lowered = lower(graph)
         x = tiny.inputs(rng, graph, 20).reshape(20, -1)
         values = x
-        stages = list(_pipeline(lowered.logic, KU115, clock, None).logic.values())
+        stages = list(pipelined(lowered.logic, KU115, clock, None).logic.values())
         for stage in stages:
             values = stage.predict(np.ascontiguousarray(values), n_threads=1)
         assert np.array_equal(values, lowered.predict(x)), (make, clock)
@@ -132,19 +132,19 @@ def test_cutting_does_not_change_what_is_computed():
 def test_one_stage_less_is_too_slow():
     """The number of stages is the smallest: with the limit just below the delay that was found, more are needed."""
     logic = lower(tiny.image(np.random.default_rng(1))).logic
-    stages = _pipeline(logic, KU115, 4.0, None).logic.values()
-    again = _pipeline(logic, KU115, max(timing.estimate(stages, KU115).delays) * 0.97, None).logic.values()
+    stages = pipelined(logic, KU115, 4.0, None).logic.values()
+    again = pipelined(logic, KU115, max(timing.estimate(stages, KU115).delays) * 0.97, None).logic.values()
     assert len(again) > len(stages)
 
 
 def test_a_clock_that_no_depth_reaches_is_refused_with_the_fastest_one():
     logic = lower(tiny.convolution(np.random.default_rng(2))).logic
     with pytest.raises(DoesNotFit, match=r"hardware.clock_ns = 1: the slowest single operation.*Set hardware.clock_ns to") as caught:
-        _pipeline(logic, ZYNQ, 1.0, None)
+        pipelined(logic, ZYNQ, 1.0, None)
     fastest = float(re.search(r"clock_ns to ([0-9.]+) or more", str(caught.value))[1])
-    assert max(timing.estimate(_pipeline(logic, ZYNQ, fastest, None).logic.values(), ZYNQ).delays) <= fastest
+    assert max(timing.estimate(pipelined(logic, ZYNQ, fastest, None).logic.values(), ZYNQ).delays) <= fastest
     with pytest.raises(DoesNotFit):
-        _pipeline(logic, ZYNQ, fastest - 0.02, None)
+        pipelined(logic, ZYNQ, fastest - 0.02, None)
 
 
 def test_parts_have_the_fabric_of_their_family_and_grade():

@@ -48,7 +48,7 @@ def test_a_flipped_bit_is_that_bit_of_the_code():
 
 def alone(model, case):
     """The same pipeline as alkaid's interpreter alone computes it: it keeps what does not fit a word."""
-    fsm = verilog._pipeline(case.lowered.logic, PART, 4.0, 3.0)
+    fsm = verilog.pipelined(case.lowered.logic, PART, 4.0, 3.0)
     return dataclasses.replace(model, stages=tuple(StageLogic(fsm.logic[f"logic{i}"]) for i in range(len(model.stages))))
 
 
