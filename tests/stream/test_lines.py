@@ -4,7 +4,7 @@ import pytest
 
 from flow.core.errors import InvalidInput
 from flow.rtl.graph import FixedType
-from flow.stream.build import build
+from flow.stream.build import build, skeleton, with_queues
 from flow.stream.elements import Element, Link
 from flow.stream.lines import blocks, memory, memory_of
 from flow.stream.plan import plan
@@ -62,3 +62,14 @@ def test_a_memory_can_be_left_out():
     assert "line0" in other.files[f"{element.name}.v"]
     assert "ram_style" not in chosen.files[f"{element.name}_lines.v"]
     assert 'ram_style = "block"' in memory("m_lines", 8, 4, 1, "block")
+
+
+def test_deep_queues_of_ecp5_are_memories_whatever_their_depths_are_later():
+    graph = Net((2, 8, 1)).pool((2, 2), (2, 2)).graph()
+    (element,) = plan(graph)
+    design = build(graph, "lfe5u-85f", 20.0)
+    for one in (design, skeleton(design, 2)):
+        for depth, stored in ((2, False), (3, True)):
+            text = with_queues(one, {element.name: depth}).files[f"{element.name}_queue.v"]
+            assert (f"memory [0:{depth - 1}]" in text) == stored
+    assert "memory" not in build(graph, PART, CLOCK, fifos={element.name: 60}).files[f"{element.name}_queue.v"]
