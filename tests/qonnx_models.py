@@ -1,6 +1,8 @@
 """Small QONNX files, written by hand or by Brevitas."""
 
+import functools
 import itertools
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -110,4 +112,16 @@ def export_brevitas(network, path: Path) -> Path:
     raw = path.with_suffix(".raw.onnx")
     export_qonnx(network, args=torch.rand(1, 1, 8, 8), export_path=str(raw))
     cleanup_model(ModelWrapper(str(raw))).save(str(path))
+    return path
+
+
+@functools.cache
+def _convolutions(rounding: str, clip: float) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return export_brevitas(brevitas_network(rounding, clip), Path(folder) / "network.onnx").read_bytes()
+
+
+def write_convolutions(path: Path, rounding: str = "ROUND", clip: float = 1.3) -> Path:
+    """Write `brevitas_network`; Brevitas and the exporter of torch, which take seconds, run once in a process."""
+    path.write_bytes(_convolutions(rounding, clip))
     return path

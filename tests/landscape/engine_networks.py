@@ -15,7 +15,7 @@ from flow.quant.export import export
 from flow.quant.layers import FloatLayers
 from flow.quant.training import seeded
 from flow.twin import load_twin
-from tests.qonnx_models import Builder, brevitas_network, export_brevitas, write_mlp
+from tests.qonnx_models import Builder, write_convolutions, write_mlp
 from tests.quant import toy
 
 SAMPLES = 70  # no multiple of the lanes
@@ -84,7 +84,7 @@ def brevitas_with_image(folder):
             nn.Upsample(scale_factor=2), nn.Conv2d(4, 1, 3, padding=1, stride=1), nn.Sigmoid(),
         )
     )  # fmt: skip
-    twin = load_twin(export_brevitas(brevitas_network("FLOOR", clip=1.4), folder / "net.onnx"))
+    twin = load_twin(write_convolutions(folder / "net.onnx", "FLOOR", 1.4))
     x = uniform(1, 8, 8)
     return twin, head, lambda o, t: functional.mse_loss(o, t, reduction="none").mean((1, 2, 3)), x, x / 2
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from flow.landscape._problem import CHIP, HEAD, build_problem
 from flow.twin import load_twin
-from tests.qonnx_models import brevitas_network, export_brevitas, write_mlp
+from tests.qonnx_models import write_convolutions, write_mlp
 
 KINDS = ("alone", "with head", "convolutions", "classifier")
 
@@ -34,7 +34,7 @@ def make(kind, folder, samples=20, loss=None):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "convolutions":
-            twin = load_twin(export_brevitas(brevitas_network(clip=1.3), folder / "b.onnx"))
+            twin = load_twin(write_convolutions(folder / "b.onnx"))
             x, outputs, head = rng.random((samples, 1, 8, 8)), 5, None
         else:
             twin = load_twin(write_mlp(folder / "m.onnx", (4, 6, 3), clip=1.2))

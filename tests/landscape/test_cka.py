@@ -14,7 +14,7 @@ from flow.landscape._hsic import Blocks, Sums, hsics
 from flow.landscape._pairs import jackknife, over_pairs, pairs
 from flow.landscape._problem import build_problem
 from flow.twin import load_twin
-from tests.qonnx_models import brevitas_network, export_brevitas, write_mlp
+from tests.qonnx_models import write_convolutions, write_mlp
 
 CONFIG = LandscapeConfig()
 
@@ -220,7 +220,7 @@ def test_too_few_samples_give_no_figure(problems):
 
 def test_layers_of_a_convolutional_network(tmp_path):
     """Each layer hands on what is behind its activation and its quantizer; the input is none."""
-    twin = load_twin(export_brevitas(brevitas_network(), tmp_path / "c.onnx"))
+    twin = load_twin(write_convolutions(tmp_path / "c.onnx"))
     nodes = {node.name: node for node in twin.nodes}
     found = cka.layer_nodes(twin)
     assert [nodes[layer].op for layer in found] == ["Conv", "Conv", "Gemm"]

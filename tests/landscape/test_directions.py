@@ -9,7 +9,7 @@ from flow.landscape._directions import find_filters, hessian_directions, random_
 from flow.landscape._problem import build_problem
 from flow.twin import load_twin
 from tests.landscape.quadratic import network, quadratic
-from tests.qonnx_models import Builder, brevitas_network, export_brevitas
+from tests.qonnx_models import Builder, write_convolutions
 
 
 def squared(output, target):
@@ -22,7 +22,7 @@ def problem(tmp_path):
 
 
 def test_filters_of_a_convolution_are_its_output_channels(tmp_path):
-    twin = load_twin(export_brevitas(brevitas_network(), tmp_path / "b.onnx"))
+    twin = load_twin(write_convolutions(tmp_path / "b.onnx"))
     x = torch.rand(4, *twin.input_shape, generator=torch.Generator().manual_seed(0))
     problem = build_problem(twin, None, lambda o, t: o.flatten(1).square().mean(1), x, x)
     filters, seen = find_filters(problem), 0

@@ -16,7 +16,7 @@ from flow.landscape.gradient_norm import gradient_norms
 from flow.landscape.hessian_trace import probe_values
 from flow.landscape.top_eigenvalue import largest_eigenvalue
 from flow.twin import load_twin
-from tests.qonnx_models import brevitas_network, export_brevitas, write_mlp
+from tests.qonnx_models import write_convolutions, write_mlp
 
 QUIET = {"progress": lambda fraction, text: None}
 
@@ -151,7 +151,7 @@ def test_a_loss_without_curvature(problem):
 
 
 def test_convolutions_have_the_same_two_hessians(tmp_path):
-    twin = load_twin(export_brevitas(brevitas_network(clip=1.3), tmp_path / "b.onnx"))
+    twin = load_twin(write_convolutions(tmp_path / "b.onnx"))
     x = torch.from_numpy(np.random.default_rng(0).random((6, 1, 8, 8)).astype(np.float32))
     problem = build_problem(twin, None, lambda o, t: (o - t).square().mean(1), x, torch.zeros(6, 5))
     names = tuple(n for n in problem.params if problem.params[n].dim() == 4 or problem.params[n].dim() == 1)
@@ -165,7 +165,7 @@ def test_convolutions_have_the_same_two_hessians(tmp_path):
 def test_every_plugin_keeps_the_contract(problem, name):
     module = load("landscape", name)
     shown = []
-    config = LandscapeConfig(probes=3)
+    config = LandscapeConfig(probes=3, surface_points=11, surface_planes=2)
     first = module.measure(problem, config, np.random.default_rng(5), progress=lambda f, t: shown.append((f, t)))
     assert first == module.measure(problem, config, np.random.default_rng(5), **QUIET)
     assert isinstance(module.TITLE, str)
