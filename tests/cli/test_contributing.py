@@ -23,11 +23,10 @@ from flow.rtl.ports import Manifest, Port, Word
 from flow.stages import all_stages
 from flow.synth._parts import find_part
 from tests.cli.conftest import TINY
+from tests.examples import FILES, PAGE, write_model
 from tests.regularizers.networks import alone, layer
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 PLUGINS = {
     "flow/regularizers/grid.py": ("regularizers", "l1", ["penalty"]),
     "flow/landscape/test_loss.py": ("landscape", "hessian_trace", ["measure"]),
@@ -136,10 +135,7 @@ def test_repair(example):
 
 
 def test_model(hlscape, tmp_path):
-    folder = tmp_path / "models" / "sums"
-    folder.mkdir(parents=True)
-    for name in ("network.py", "data.py", "score.py", "point.toml"):
-        (folder / name).write_text(FILES[f"models/sums/{name}"])
+    folder = write_model(tmp_path / "models" / "sums")
     quick = [f"--set={text}" for text in ("data.samples=2000", "train.pretrain_epochs=5", "train.epochs=5", "gate.samples=64")]
     done = hlscape("run", folder / "point.toml", "--until", "convert", "--json", *quick)
     assert done.code == 0, done.err

@@ -58,6 +58,7 @@ def test_signed_convolution_to_rtl(hlscape, gxx, tmp_path):
 def test_measured_without_hardware(hlscape, network, data):
     """Landscape and robustness of classes; the report is written although nothing else ran."""
     sets = ["landscape.samples=64", "landscape.probes=4", "robustness.trials=5", "robustness.samples=100", "robustness.noise_draws=2"]
+    sets += ['landscape.metrics=["hessian_trace", "sharpness"]', 'robustness.perturbations=["gauss", "bit_flip"]']
     options = [*QUICK, *(word for text in sets for word in ("--set", text))]
     for stage, metric in (("landscape", "hessian_trace"), ("robustness", "accuracy_flip_1")):
         done = hlscape("run", "--onnx", network, "--data", data, "--until", stage, "--json", *options)
@@ -67,7 +68,8 @@ def test_measured_without_hardware(hlscape, network, data):
 
 def test_landscape_without_targets_leaves_out_what_is_zero(hlscape, network, tmp_path):
     path = write_data(tmp_path / "x.npz", network, "none")
-    sets = ("--set", "landscape.samples=64", "--set", "landscape.probes=4", *QUICK)
+    some = 'landscape.metrics=["hessian_trace", "gradient_norm", "gradient_noise"]'
+    sets = ("--set", "landscape.samples=64", "--set", "landscape.probes=4", "--set", some, *QUICK)
     metrics = json.loads(hlscape("run", "--onnx", network, "--data", path, "--until", "landscape", "--json", *sets).out)["metrics"]
     assert metrics["hessian_trace"]["value"] > 0
     assert not [name for name in metrics if "gradient" in name]
