@@ -169,7 +169,7 @@ class HardwareConfig(Section):
     axi_stream: bool = False
     estimate: Literal["counted", "traced"] = "counted"
     frame_rate_hz: Annotated[float, Field(gt=0)] | None = None
-    reuse: dict[str, Positive] = {}
+    reuse: dict[str, Positive] = {}  # noqa: RUF012 - pydantic copies it for each point
     reuse_for: Literal["lut", "dsp"] = "lut"
 
     @pydantic.model_validator(mode="after")
