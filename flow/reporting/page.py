@@ -146,6 +146,14 @@ def _claims(found: Findings) -> dict[str, object]:
     return {"claim": found.claim, "kinds_of_rho": KINDS, "claims": views, "claims_summary": words, "rules": RULES}
 
 
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"signed": signed, "p_value": p_value}
+    return environment
+
+
 def render_page(
     study: str, title: str, command: str, results: list[PointResult], withheld: Mapping[str, list[str]], found: Findings, files: list[str]
 ) -> str:  # fmt: skip
@@ -160,10 +168,7 @@ def render_page(
         found: correlations, claims and screening.
         files: names of the files beside the page.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"signed": signed, "p_value": p_value}
+    environment = _environment()
     key, script = plot_key(results), _script(environment)
     scores = ranked_scores(results)
     table = columns(results, scores)
