@@ -246,9 +246,19 @@ def _measure(job: Job, manifest: "Manifest") -> None:
 
 
 def _measure_reuse(job: Job, design: "Design") -> None:
-    """Record how often multipliers are used, and how many there are: axes of a study of frame rates."""
-    highest, used = max(design.reuse.values(), default=1), sum(kernel.multipliers for kernel in design.kernels.values())
-    job.measure("reuse_factor", highest, "cycles", source="chosen or set, of all layers", title="Highest reuse factor of a layer")
+    """Record how often multipliers are used, and how many there are: axes of a study of frame rates.
+
+    Of all layers the one with the most products of a frame has most to save. The highest factor says little: it is that of a small dense
+    layer, which has a whole frame for its one window whatever the rate.
+    """
+    reusable = [e for e in design.elements if e.reusable]
+    if reusable:
+        busiest = max(reusable, key=lambda e: e.output.rows * e.output.columns * e.settings["size"] * e.output.words)
+        job.measure(
+            "reuse_factor", design.reuse.get(busiest.name, 1), "cycles", source=f"layer {busiest.layer}",
+            title="Reuse factor of the layer with the most products",
+        )  # fmt: skip
+    used = sum(kernel.multipliers for kernel in design.kernels.values())
     job.measure(
         "multipliers", used, "multipliers", direction="lower", source="counted in the Verilog", title="Multipliers that are used again"
     )  # fmt: skip

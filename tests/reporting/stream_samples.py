@@ -83,7 +83,7 @@ def stream_point(rate=120000.0, bits=6, seed=0, **change):
         "latency_ns": counted(latency * 5, "ns", "Latency at the target clock (timing not verified)", "estimate"),
         "ii_cycles": counted(document["busiest"], "cycles", "Initiation interval, frame to frame"),
         "frames_per_s": counted(1e9 / every, "1/s", "Frames per second at the target clock (timing not verified)", "estimate", "higher"),
-        "reuse_factor": counted(reuse, "cycles", "Highest reuse factor of a layer", direction="none", source=factors),
+        "reuse_factor": counted(reuse, "cycles", "Reuse factor of the layer with the most products", direction="none", source=factors),
         "multipliers": counted(lanes, "multipliers", "Multipliers that are used again", source=factors),
     }  # fmt: skip
     config = base.config | {"model": "plasma", "hardware": {"io": "stream", "part": PART, "clock_ns": 5.0, "frame_rate_hz": rate}}

@@ -10,6 +10,7 @@ from stream_samples import BUDGETS, NETWORK, PART, files, stream_point, stream_s
 
 from flow.core.errors import InvalidInput
 from flow.reporting.catalog import COSTS, costs_of, plotted_scores
+from flow.reporting.claims.frame import configuration
 from flow.reporting.layers import RESOURCES, collect, layers_view
 from flow.reporting.objectives import HEIGHT, WHOLE, draw_objectives, objectives
 from flow.reporting.page import plot_key
@@ -101,7 +102,12 @@ def test_streams_have_further_costs_where_they_differ(pages):
     assert "emd_vs_reuse_factor" not in on_front, "no factor is better than another"
     assert "on_front_emd_vs_frames_per_s" in (pages[1] / "pareto.csv").read_text().splitlines()[0]
     text = (pages[1] / "index.html").read_text()
-    assert "reuse factor of a layer" in re.search(r'<table id="all">.*?</thead>', text, re.S)[0] and "All objectives at once" in text
+    assert "Reuse factor of the layer" in re.search(r'<table id="all">.*?</thead>', text, re.S)[0] and "All objectives at once" in text
+
+
+def test_one_network_at_several_frame_rates_is_one_configuration():
+    found = {(r.config["network"]["weight_bits"], configuration(r)) for r in stream_study()}
+    assert len(found) == len({bits for bits, _ in found}) == 3
 
 
 def test_a_front_of_frame_rates_begins_at_the_highest_one():

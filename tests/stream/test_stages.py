@@ -198,7 +198,7 @@ def test_factors_are_chosen_again_where_the_simulation_takes_longer(exported, tm
     assert document["simulated_interval_cycles"] == document["interval_cycles"] + 30 <= 352
     manifest = Manifest.load(one.out / "verilog" / "manifest.json")
     assert (manifest.interval, manifest.reuse["Conv2D_Conv_0"]) == (document["simulated_interval_cycles"], last)
-    assert one.metrics["reuse_factor"].value == 14
+    assert one.metrics["reuse_factor"].value == last, "that of the convolution, which has most products"
     assert one.metrics["multipliers"].value == 2 * 3 + 2 * 2  # of a step for each output: two words
 
 

@@ -15,7 +15,7 @@ from flow.reporting.result import PointResult
 
 Vector = NDArray[np.float64]
 IN_WEIGHTS = re.compile(r"flip|stuck|weight|fault")
-NOT_THE_NETWORK = ("name", "seed")
+NOT_THE_NETWORK = ("name", "seed", "hardware", "gate", "vendor", "route")  # one network in other hardware is no other evidence
 
 
 def _key(result: PointResult, without: Iterable[str]) -> str:
@@ -23,7 +23,7 @@ def _key(result: PointResult, without: Iterable[str]) -> str:
 
 
 def configuration(result: PointResult) -> str:
-    """Return all settings of a point but its name and seed."""
+    """Return all settings of a point but its name, its seed and its hardware."""
     return _key(result, NOT_THE_NETWORK)
 
 

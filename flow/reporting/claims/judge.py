@@ -19,8 +19,9 @@ RULES = (
     "hold otherwise.",
     "The verdicts of all claims together must stand at 5 % (Holm). The p-value of a claim is the largest of its effects where all are "
     "needed, else the smallest times their number; verdicts by a margin are no such test.",
-    "Points that differ in the seed only are one configuration and not independent: an interval is that of Student's t with one degree "
-    "of freedom less than there are configurations, and its standard error is from 2000 draws of whole configurations with a fixed seed. "
+    "Points that differ in the seed or the hardware only are one configuration and not independent: an interval is that of Student's t "
+    "with one degree of freedom less than there are configurations, and its standard error is from 2000 draws of whole configurations "
+    "with a fixed seed. "
     "A regularizer is compared with none at the same settings and seed, pair by pair. A correlation needs six configurations, a mean "
     "three.",
 )  # fmt: skip
