@@ -10,6 +10,7 @@ from stream_samples import BUDGETS, NETWORK, PART, files, stream_point, stream_s
 
 from flow.core.errors import InvalidInput
 from flow.reporting.catalog import COSTS, costs_of, plotted_scores
+from flow.reporting.claims.all import judge_claims
 from flow.reporting.claims.frame import configuration
 from flow.reporting.layers import RESOURCES, collect, layers_view
 from flow.reporting.objectives import HEIGHT, WHOLE, draw_objectives, objectives
@@ -108,6 +109,8 @@ def test_streams_have_further_costs_where_they_differ(pages):
 def test_one_network_at_several_frame_rates_is_one_configuration():
     found = {(r.config["network"]["weight_bits"], configuration(r)) for r in stream_study()}
     assert len(found) == len({bits for bits, _ in found}) == 3
+    precision = next(c for c in judge_claims([r for r in stream_study() if r.name.endswith("s0")]) if c.id == "Q3")
+    assert precision.parts and all(part.effect is None and "too few series" in part.note for part in precision.parts)
 
 
 def test_a_front_of_frame_rates_begins_at_the_highest_one():

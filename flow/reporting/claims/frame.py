@@ -15,7 +15,8 @@ from flow.reporting.result import PointResult
 
 Vector = NDArray[np.float64]
 IN_WEIGHTS = re.compile(r"flip|stuck|weight|fault")
-NOT_THE_NETWORK = ("name", "seed", "hardware", "gate", "vendor", "route")  # one network in other hardware is no other evidence
+HARDWARE = ("hardware", "gate", "vendor", "route")  # one network in other hardware is no other evidence
+NOT_THE_NETWORK = ("name", "seed", *HARDWARE)
 
 
 def _key(result: PointResult, without: Iterable[str]) -> str:

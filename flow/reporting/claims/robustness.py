@@ -7,7 +7,7 @@ import numpy as np
 
 from flow.reporting.claims.bootstrap import effect, mean, weights
 from flow.reporting.claims.curvature import labels
-from flow.reporting.claims.frame import Frame, Vector, column
+from flow.reporting.claims.frame import HARDWARE, Frame, Vector, column
 from flow.reporting.claims.judge import Judgement, Part
 from flow.reporting.numbers import significant
 from flow.reporting.perturbation import RANKED
@@ -23,7 +23,7 @@ def _series(frame: Frame, worse: str) -> tuple[list[int], Vector, list[str]]:
     by_series: dict[str, dict[int, PointResult]] = {}
     for point in frame.having(frame.task, worse, bits=True):
         network = {k: v for k, v in point.config.get("network", {}).items() if k != "weight_bits"}
-        others = {k: v for k, v in point.config.items() if k not in ("name", "network")}
+        others = {k: v for k, v in point.config.items() if k not in ("name", "network", *HARDWARE)}
         by_series.setdefault(json.dumps([others, network], sort_keys=True), {})[point.weight_bits or 0] = point
     widths = sorted({bits for found in by_series.values() for bits in found})
     whole = {label: found for label, found in sorted(by_series.items()) if len(found) == len(widths)}
