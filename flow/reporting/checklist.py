@@ -11,6 +11,8 @@ from flow.reporting.pareto import axis
 from flow.reporting.perturbation import levels
 from flow.reporting.result import PointResult
 
+OF_ANY_PART = ("cycles", "ns", "1/s", "multipliers")  # counted, or counted times the target clock
+
 
 @dataclass(frozen=True)
 class Check:
@@ -46,8 +48,7 @@ def _hardware(results: list[PointResult]) -> Check:
             if group_of(name, result.metrics) != "hardware":
                 continue
             count += 1
-            # Cycles, and nanoseconds at the target clock, are the same on every part.
-            lacks = [w for w, has in (("tool", metric.source), ("part", metric.part or metric.unit in ("cycles", "ns"))) if not has]
+            lacks = [w for w, has in (("tool", metric.source), ("part", metric.part or metric.unit in OF_ANY_PART)) if not has]
             if lacks:
                 wrong.append(f"{result.name}: {name} (no {' and no '.join(lacks)})")
     if wrong:

@@ -10,6 +10,7 @@ from stream_samples import BUDGETS, NETWORK, PART, files, stream_point, stream_s
 
 from flow.core.errors import InvalidInput
 from flow.reporting.catalog import COSTS, costs_of, plotted_scores
+from flow.reporting.checklist import checklist
 from flow.reporting.claims.all import judge_claims
 from flow.reporting.claims.frame import configuration
 from flow.reporting.layers import RESOURCES, collect, layers_view
@@ -104,6 +105,11 @@ def test_streams_have_further_costs_where_they_differ(pages):
     assert "on_front_emd_vs_frames_per_s" in (pages[1] / "pareto.csv").read_text().splitlines()[0]
     text = (pages[1] / "index.html").read_text()
     assert "Reuse factor of the layer" in re.search(r'<table id="all">.*?</thead>', text, re.S)[0] and "All objectives at once" in text
+
+
+def test_every_figure_of_a_stream_says_where_it_is_from():
+    check = next(c for c in checklist(stream_study()) if "provenance class, a tool" in c.text)
+    assert check.passed, check.detail
 
 
 def test_one_network_at_several_frame_rates_is_one_configuration():
