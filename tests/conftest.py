@@ -44,7 +44,7 @@ cp "$out" $more "$part" && mv -T "$part" "$found" 2>/dev/null || rm -rf "$part"
 def pytest_configure(config: pytest.Config) -> None:
     """Put the compiler first on PATH; the workers of xdist inherit it."""
     real = shutil.which("g++")
-    if hasattr(config, "workerinput") or real is None:
+    if hasattr(config, "workerinput") or real is None or shutil.which("sha256sum") is None:
         return
     folder = Path(tempfile.mkdtemp(prefix="hlscape-compiler-"))
     config.add_cleanup(lambda: shutil.rmtree(folder))

@@ -54,10 +54,9 @@ def _delays(design: Design) -> tuple[tuple[float, ...], str]:
     timed = [kernel.timing for kernel in design.kernels.values() if kernel.timing is not None]
     if not timed:
         return (), ""
-    rest = "not of handshakes, line buffers and queues"
-    if any(kernel.steps for kernel in design.kernels.values()):
-        rest = f"not of reused multipliers, {rest.removeprefix('not of ')}"
-    return tuple(round(d, 3) for t in timed for d in t.delays), f"{timed[0].source}; of adder trees, {rest}"
+    reused = "reused multipliers, " if any(kernel.steps for kernel in design.kernels.values()) else ""
+    source = f"{timed[0].source}; of adder trees, not of {reused}handshakes, line buffers and queues"
+    return tuple(round(d, 3) for t in timed for d in t.delays), source
 
 
 def layers(design: Design) -> list[dict[str, Any]]:

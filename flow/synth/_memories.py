@@ -2,9 +2,8 @@
 
 After AMD UG473 and UG573, and Lattice FPGA-TN-02204. A block RAM is first reduced to a cell ``memory ROWS BITS`` with the pins EN (both
 must be set for a write), WE (one for each byte of 9 bits), WA, DI, RE, RA and DO, whatever the family; another use of it than this one is
-refused. It begins with random words, even
-where Yosys has written zeros; one with other contents is refused. What is read in the cycle in which the same row is written is not
-defined here: bits that are surely wrong.
+refused. It begins with random words, even where Yosys has written zeros; one with other contents is refused. What is read in the cycle in
+which the same row is written is not defined here: bits that are surely wrong.
 """
 
 import re
