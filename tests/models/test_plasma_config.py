@@ -19,7 +19,7 @@ def test_point_is_valid_and_names_this_model():
 
 def test_study_is_the_product_of_its_axes():
     study, points = load_study(FOLDER / "study.toml")
-    assert study.name == "plasma"
+    assert study.name == "plasma_stream"
     assert len(points) == len({p.name for p in points}) == 18
     assert {p.network.weight_bits for p in points} == {4, 6, 8}
     assert {p.hardware.frame_rate_hz for p in points} == {195_312.5, 120e3, 30e3}
