@@ -233,14 +233,15 @@ class RouteConfig(Section):
 
     Attributes:
         seeds: runs with different random placements; the fastest one is kept.
-        pins: package pins of the bitstream's ``clk``, ``din``, ``load`` and ``dout``, 3.3 V; those left out go where nextpnr likes.
+        pins: package pins of the bitstream's ``clk``, ``din``, ``load`` and ``dout``, or of a stream ``clk``, ``aresetn``, ``din``,
+            ``ready`` and ``dout``, 3.3 V; those left out go where nextpnr likes.
         max_hours: of one run.
     """
 
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
-    pins: dict[Literal["clk", "din", "load", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]] = Field(
-        default_factory=dict
-    )
+    pins: dict[
+        Literal["clk", "aresetn", "din", "load", "ready", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]
+    ] = Field(default_factory=dict)
     max_hours: Annotated[float, Field(gt=0)] = Field(default=4.0, json_schema_extra=NOT_IN_KEY)
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flow.core.errors import ToolFailed, ToolTimeout
+from flow.core.errors import ConfigError, ToolFailed, ToolTimeout
 from flow.core.stage import Job, Stage
 from flow.core.tool import YOSYS
 from flow.synth._nextpnr import ECPPACK, NEXTPNR
@@ -21,14 +21,20 @@ TOOLS = {tool.name: tool for tool in (YOSYS, NEXTPNR, ECPPACK)}
 
 
 def check(point: "DesignPoint") -> None:
-    """Refuse a part, package or speed grade that is not sold.
+    """Refuse a part, package or speed grade that is not sold, and pins that the bitstream will not have.
 
     Raises:
-        ConfigError: with those that are.
+        ConfigError: with those that are sold, or that it will have.
     """
+    from flow.synth import _harness
     from flow.synth._ecp5 import target
 
     target(point.hardware.part)
+    io = point.hardware.io
+    if unknown := sorted(set(point.route.pins) - set(_harness.PINS[io])):
+        raise ConfigError(
+            f"route.pins.{unknown[0]}: with hardware.io = '{io}' the pins of the bitstream are {', '.join(_harness.PINS[io])}."
+        )
 
 
 def run(job: Job) -> None:
@@ -92,10 +98,10 @@ def _write(job: Job, work: Path, manifest: "Manifest", best: "Routed") -> None:
         shutil.copyfile(work / source, folder / name)
     for name in ("network.bit", "harness.v"):
         shutil.copyfile(work / name, folder / name)
-    complete = set(_harness.PINS) <= set(job.point.route.pins)
-    (folder / "README.md").write_text(
-        README.format(part=job.point.hardware.part, top=manifest.top, places=PLACED if complete else UNPLACED)
-    )
+    pins = _harness.PINS[manifest.io]
+    places = PLACED if set(pins) <= set(job.point.route.pins) else UNPLACED.format(pins=", ".join(pins[:-1]) + f" and {pins[-1]}")
+    words = README.format(part=job.point.hardware.part, top=manifest.top, count={4: "four", 5: "five"}[len(pins)], places=places)
+    (folder / "README.md").write_text(words)
 
 
 def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]") -> None:
@@ -107,6 +113,7 @@ def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]
     source = f"nextpnr-ecp5 {NEXTPNR.read_version()}, network between registers of a harness"
     timing, space = f"{source}; slowest path {where}; {seeds}", f"{source}, which are not counted"
     luts, registers = (best.used[kind] - own for kind, own in zip(("TRELLIS_COMB", "TRELLIS_FF"), cells(manifest), strict=True))
+    luts += 2 * best.used.get("TRELLIS_RAMW", 0)  # the write port of distributed RAM takes the two tables of a slice
     share = 100 * luts / best.available["TRELLIS_COMB"]
     for key, value, unit, origin, title in (
         ("fmax_mhz", fastest, "MHz", timing, "Highest clock frequency, placed and routed"),
@@ -118,21 +125,25 @@ def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]
     ):  # fmt: skip
         better: Direction = "higher" if key in ("fmax_mhz", "wns_ns") else "lower"
         job.measure(key, value, unit, kind="routed", direction=better, source=origin, part=part, title=title)
+    if manifest.io == "stream":
+        title = "Frames per second at the highest routed clock"
+        rate = fastest * 1e6 / manifest.interval
+        job.measure("routed_frames_per_s", rate, "1/s", kind="routed", direction="higher", source=timing, part=part, title=title)
 
 
 PLACED = "They are where `route.pins` says, at 3.3 V."
 UNPLACED = (
-    "nextpnr chose pins of them,\nso **do not load it into a board** before `route.pins` says where each of clk, din, load and dout is."
+    "nextpnr chose pins of them,\nso **do not load it into a board** before `route.pins` says where each of {pins} is."
 )
 README = """# A network in a bitstream for {part}
 
-`network.bit` holds `{top}` in the harness of `harness.v`, which says how bits go in and come out through four pins. {places}
+`network.bit` holds `{top}` in the harness of `harness.v`, which says how bits go in and come out through {count} pins. {places}
 
 `network.config` is the same as text (Project Trellis), `report.json` the timing and utilization that nextpnr reports. Nothing here was
 loaded into a device.
 """
 STAGE = Stage(
     "route", run, reads=("verilog", "netlist", "netsim_gate"), writes=("route",),
-    measures=("fmax_mhz", "wns_ns", "routed_latency_ns", "routed_lut", "routed_ff", "routed_lut_percent"),
+    measures=("fmax_mhz", "wns_ns", "routed_*"),
     config=("hardware.part", "hardware.clock_ns", "route"), tools=tuple(TOOLS.values()), packages=(), check=check, seconds=300,
 )  # fmt: skip

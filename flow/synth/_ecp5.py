@@ -79,8 +79,8 @@ def target(part: str) -> Target:
 
 
 def stages(point: "DesignPoint") -> tuple[str, ...]:
-    """Return the stages of hardware; a stream ends with its netlist, because the harness of `flow.synth._harness` has no handshakes."""
-    return OPEN if point.hardware.io == "stream" else (*OPEN, "route")
+    """Return the stages of hardware."""
+    return (*OPEN, "route")
 
 
 def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], family: str, options: Mapping[str, bool]) -> str:
