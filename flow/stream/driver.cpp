@@ -1,5 +1,5 @@
 // Sends frames, pixel by pixel, through a network with AXI4-Stream ports, and writes what comes out with the cycle in which it came.
-// usage: Vdut BEATS BYTES RESULTS BYTES STARTS COUNT GAP STALL SEED PACE PATIENCE
+// usage: Vdut BEATS BYTES RESULTS BYTES STARTS COUNT GAP STALL SEED PACE PATIENCE [WAVES.vcd]   (waves: when built with --trace-vcd)
 //   BEATS: of each pixel a byte (1: first of its frame, 2: last of its row) and BYTES bytes, little endian
 //   RESULTS: of each pixel the cycle (8 bytes), a byte (1: damaged, 2: last of its frame) and BYTES bytes
 //   STARTS: the cycle in which the first pixel of each frame was taken (8 bytes)
@@ -15,6 +15,9 @@
 
 #include "Vdut.h"
 #include "verilated.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
 
 using Bytes = std::vector<std::uint8_t>;
 constexpr int RESET = 5, FLUSH = 512;  // cycles; after the last result that is wanted none may follow
@@ -34,7 +37,7 @@ int fail(const char* what, const char* name = "") {
 }
 
 int main(int argc, char** argv) {
-    if (argc != 12) return fail("usage: see driver.cpp");
+    if (argc != 12 && argc != 13) return fail("usage: see driver.cpp");
     const auto number = [&](int i) { return std::strtoul(argv[i], nullptr, 10); };
     const std::size_t width = number(2), out_width = number(4);
     const unsigned long want = number(6), gap = number(7), stall = number(8), patience = number(11);
@@ -47,10 +50,23 @@ int main(int argc, char** argv) {
     auto context = std::make_unique<VerilatedContext>();
     context->randReset(2);  // registers start with random bits: a result that depends on them cannot be right by luck
     context->randSeed(static_cast<int>(number(9)) + 1);
+    context->traceEverOn(argc == 13);
     auto dut = std::make_unique<Vdut>(context.get());
+#if VM_TRACE
+    VerilatedVcdC waves;
+    if (argc == 13) {
+        dut->trace(&waves, 99);
+        waves.open(argv[12]);
+    }
+    const auto dump = [&] { waves.dump(context->time()), context->timeInc(1); };
+#else
+    const auto dump = [] {};
+#endif
     const auto edge = [&] {
+        dump();  // the inputs are set
         dut->aclk = 1;
         dut->eval();
+        dump();
         dut->aclk = 0;
         dut->eval();
     };
@@ -99,6 +115,9 @@ int main(int argc, char** argv) {
         if (got >= want) --rest;
     }
     dut->final();
+#if VM_TRACE
+    waves.close();
+#endif
     std::fclose(in);
     if (std::fclose(out) != 0 || std::fclose(starts) != 0) return fail("cannot write the results");
     std::printf("%lu cycles, %lu pixels taken, %lu results\n", cycle, sent, got);

@@ -52,7 +52,7 @@ class Run:
         return -int((self.ends[half] - self.ends[-1]) // (len(self.ends) - 1 - half))
 
 
-def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path) -> Path:
+def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path, *, traced: bool = False) -> Path:
     """Build a simulation.
 
     Args:
@@ -60,6 +60,7 @@ def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path) -> 
         sources: Verilog.
         manifest: names the top module.
         work: folder; when another design was built in it, what both have in common is not compiled again.
+        traced: it can write waveforms.
 
     Returns:
         `work`, in which `simulate` runs it.
@@ -72,7 +73,8 @@ def build(job: Job, sources: Sequence[Path], manifest: Manifest, work: Path) -> 
     if not (work / "driver.cpp").is_file():
         shutil.copyfile(DRIVER, work / "driver.cpp")
     files = [str(source.resolve()) for source in sources]
-    flags = [*VERILATOR_FLAGS, *SPLIT_FLAGS, "-DSIMULATION", "--top-module", manifest.top]
+    trace = ["--trace-vcd"] if traced else []
+    flags = [*VERILATOR_FLAGS, *SPLIT_FLAGS, *trace, "-DSIMULATION", "--top-module", manifest.top]
     job.run_tool(VERILATOR, [*flags, "driver.cpp", *files], cwd=work)
     make = [flag for flag in MAKE_FLAGS if not flag.startswith("OPT_")]
     job.run_tool(MAKE, [*make, *OPTIMIZE, f"CXX={GXX.argv()[0]}", "-C", "obj", "-f", "Vdut.mk"], cwd=work)
@@ -98,7 +100,8 @@ def beats(manifest: Manifest, x: NDArray[np.float64]) -> Bytes:
 
 
 def simulate(
-    job: Job, work: Path, manifest: Manifest, x: NDArray[np.float64], *, gap: int = 0, stall: int = 0, pace: float = 0, seed: int = 1
+    job: Job, work: Path, manifest: Manifest, x: NDArray[np.float64], *, gap: int = 0, stall: int = 0, pace: float = 0, seed: int = 1,
+    waves: Path | None = None,
 ) -> Run:  # fmt: skip
     """Send frames one behind the other and take their results.
 
@@ -111,6 +114,7 @@ def simulate(
         stall: percent of cycles in which no result is taken.
         pace: cycles from one pixel to the next at least; 0: as fast as the network takes them.
         seed: of the pauses.
+        waves: VCD file to be written, where `build` was told to trace.
 
     Raises:
         MismatchError: there is not one result for each frame.
@@ -125,6 +129,7 @@ def simulate(
     program = Tool("simulation", ((str(work / "obj" / "Vdut"),),), "It is built by the stage itself.")
     numbers = [len(x) * pixels, gap, stall, seed, pace, PATIENCE]
     arguments = ["beats.bin", str(sent.shape[1] - 1), "results.bin", str(size), "starts.bin", *(f"{n:.9g}" for n in numbers)]
+    arguments += [str(waves)] if waves else []
     text = run(program, arguments, cwd=work, log=job.log, replay=job.replay)
     raw = np.fromfile(work / "results.bin", np.uint8)
     if len(raw) % (9 + size):

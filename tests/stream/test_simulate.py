@@ -1,5 +1,6 @@
 """The driver of streaming simulations, with a network of a few lines that can misbehave."""
 
+import itertools
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ from flow.config import DesignPoint
 from flow.core.errors import InvalidInput, MismatchError, ToolFailed, ToolNotFound
 from flow.core.stage import Job
 from flow.rtl.ports import Manifest, Port, Word
-from flow.stages import rtlsim
+from flow.stages import rtlsim, waveform
 from flow.stream import simulate
 
 # A frame has two pixels, its result is their sum, two cycles after the first. The upper bits of a pixel say what else happens.
@@ -127,6 +128,47 @@ def test_marks_of_beats():
 def test_what_was_printed_before_the_reset_is_not_a_depth():
     text = "a_queue 900\nreset is over\na_queue 1\nb_queue 7\na_queue 3\n12 cycles\n- x.v:3: Verilog $finish\n"
     assert simulate._queues(text) == {"a_queue": 3, "b_queue": 7}
+
+
+def test_a_waveform_shows_both_frames(tmp_path):
+    folder = tmp_path / "verilog"
+    folder.mkdir()
+    (folder / "network_axis.v").write_text(NETWORK)
+    Manifest(**{**vars(MANIFEST), "sources": ("network_axis.v",)}).save(folder / "manifest.json")
+    x, want = frames(6)
+    np.savez(tmp_path / "vectors.npz", x=np.moveaxis(x, -1, 1), y=want)
+    point = DesignPoint.model_validate({"model": "m", "hardware": {"io": "stream"}})
+    (tmp_path / "out").mkdir()
+    inputs = {"verilog": folder, "vectors": tmp_path / "vectors.npz"}
+    job = Job(waveform.STAGE, point, inputs, tmp_path / "out", tmp_path / "scratch", tmp_path / "log.txt", tmp_path / "replay.sh")
+    job.scratch.mkdir()
+    waveform.run(job)
+    values = changes((job.out / "waveform").read_text())
+    assert {"full", "sum", "mode"} <= set(values)
+    rises = [time for (_, low), (time, high) in itertools.pairwise(values["aclk"]) if (low, high) == (0, 1)]
+    taken, given = [], []
+    for rise in rises:  # signals just before an edge
+        before = {name: next((v for t, v in reversed(seen) if t < rise), None) for name, seen in values.items()}
+        if before["aresetn"] and before["s_axis_tvalid"] and before["s_axis_tready"]:
+            taken.append(before["s_axis_tdata"])
+        if before["aresetn"] and before["m_axis_tvalid"] and before["m_axis_tready"]:
+            given.append(before["m_axis_tdata"])
+    assert taken == x[: waveform.FRAMES].reshape(-1).tolist()
+    assert given == want[: waveform.FRAMES].reshape(-1).tolist()
+
+
+def changes(text):
+    """Read a VCD file: (time, value) of each change, by signal."""
+    names, found, time = {}, {}, 0
+    for line in text.splitlines():
+        if declared := re.match(r"\s*\$var wire +\d+ (\S+) (\S+)", line):
+            names.setdefault(declared[1], set()).add(declared[2])  # the same wire in several modules
+        elif line.startswith("#"):
+            time = int(line[1:])
+        elif change := re.match(r"b?([01]+) ?(\S+)$", line if line.startswith("b") else f"{line[:1]} {line[1:]}"):
+            for name in names[change[2]]:
+                found.setdefault(name, []).append((time, int(change[1], 2)))
+    return found
 
 
 def test_without_verilator_its_hint_is_given(built, tmp_path, monkeypatch):
