@@ -17,6 +17,7 @@ from flow.core.tool import GXX
 from flow.gate import Values
 from flow.hls.convert import Io, convert
 from flow.hls.csim import Csim, build, csim_tool
+from flow.matrix import streams
 from flow.matrix.imported import Imported
 from flow.matrix.networks import Case
 from flow.matrix.samples import TOP, Sample, make_sample
@@ -25,10 +26,14 @@ from flow.rtl.graph import Graph
 from flow.rtl.lower import Lowered, lower
 from flow.rtl.simulate import simulate, simulator
 from flow.rtl.verilog import write
+from flow.stream.build import Design
 
 STAGE = Stage("matrix", lambda job: None, tools=(GXX, csim_tool(), *simulator()))
 HARDWARE = HardwareConfig()
 FORMS: tuple[Io, ...] = ("parallel", "stream")
+LOGIC = {"parallel": "logic", "stream": "stream_logic"}
+RTL = {"parallel": "rtl", "stream": "stream_rtl"}
+SIMULATED = {"parallel": 1, "stream": 2}  # draws; a stream once with one pixel a cycle, and once with multipliers that are used again
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Effort:
     Attributes:
         seeds: draws of weights and inputs.
         vectors: inputs for each of them.
-        rtl_vectors: inputs to simulate in Verilog with the first seed; 0: no column ``rtl``.
+        rtl_vectors: inputs to simulate in Verilog with the first seed, of a stream with the first two; 0: no columns of Verilog.
     """
 
     seeds: int = 3
@@ -99,6 +104,10 @@ class Bench:
         if result.unknown:
             raise MismatchError(f"the Verilog has unknown (X) bits in {result.unknown} of {count} samples.")
         return result.outputs
+
+    def stream(self, made: Design, x: Values, seed: int) -> Values:
+        """Return (N, outputs) that the Verilog of streaming hardware computes of (N, ...) frames; see `streams.simulated`."""
+        return streams.simulated(self._job(f"stream_rtl_{seed}"), made, x, self.folder / f"stream_verilog_{seed}")
 
 
 def _fingerprint(project: Path) -> str:
@@ -161,12 +170,14 @@ def measure(case: Case | Imported, group: str, effort: Effort, folder: Path) -> 
 
     Returns:
         The row, with the worst of all draws in each column. ``rtl`` is the simulated Verilog with the first draw, and at most as good
-        as the column ``logic``, which compares alkaid's logic on all inputs of all draws.
+        as the column ``logic``, which compares alkaid's logic on all inputs of all draws. ``stream_rtl`` and ``stream_logic`` are the
+        same of streaming hardware: with the first draw it takes a pixel a cycle, with the others multipliers are used again.
 
     Raises:
         ToolNotFound: a program is not installed.
     """
-    cells: dict[str, list[Cell]] = {column: [] for column in (*FORMS, "logic", *["rtl"] * bool(effort.rtl_vectors))}
+    columns = (*FORMS, *LOGIC.values(), *(RTL.values() if effort.rtl_vectors else ()))
+    cells: dict[str, list[Cell]] = {column: [] for column in columns}
     repairs: frozenset[str] = frozenset()
     scales = None
     with (folder / "log").open("a") as log:
@@ -181,30 +192,36 @@ def measure(case: Case | Imported, group: str, effort: Effort, folder: Path) -> 
                     column.append(cell)
                 continue
             scales, repairs = sample.scales, repairs | sample.repairs
-            _lower(bench, sample, effort.rtl_vectors if seed == 0 else 0, cells)
+            _lower(bench, sample, seed, effort.rtl_vectors, cells)
     worst = {column: _worst(found) for column, found in cells.items()}
-    if "rtl" in worst:
-        worst["rtl"] = _worst([worst["logic"], worst["rtl"]])
+    for io in FORMS if effort.rtl_vectors else ():
+        worst[RTL[io]] = _worst([worst[LOGIC[io]], worst[RTL[io]]])
     return Row(case.id, case.title, group, worst, tuple(sorted(repairs)))
 
 
-def _lower(bench: Bench, sample: Sample, rtl_vectors: int, cells: dict[str, list[Cell]]) -> None:
+def _lower(bench: Bench, sample: Sample, seed: int, rtl_vectors: int, cells: dict[str, list[Cell]]) -> None:
     """Add what one draw shows to each column."""
+    x = gate.channels_last(sample.x)
     graphs: dict[str, Graph] = {}
-    logic: list[Lowered] = []
+    verilog: dict[str, Callable[[], Values]] = {}
 
     def csim(io: Io) -> Values:
         graphs[io], got = bench.csim(io, sample)
         return got
 
-    def predict() -> Values:
-        logic.append(lower(graphs["parallel"]))
-        return logic[0].predict(gate.channels_last(sample.x))
+    def parallel() -> Values:
+        lowered = lower(graphs["parallel"])
+        verilog["parallel"] = lambda: bench.verilog(lowered, graphs["parallel"], sample, rtl_vectors)
+        return lowered.predict(x)
 
-    for io in FORMS:
-        cells[io].append(_judge(sample, "csim", lambda io=io: csim(io)))  # type: ignore[misc]
-    # what hls4ml refuses gives no graph to make RTL of
-    cells["logic"].append(_judge(sample, "logic", predict) if "parallel" in graphs else cells["parallel"][-1])
-    if rtl_vectors:
-        rtl = partial(bench.verilog, logic[0], graphs["parallel"], sample, rtl_vectors) if logic else None
-        cells["rtl"].append(_judge(sample, "RTL", rtl) if rtl else cells["logic"][-1])
+    def stream() -> Values:
+        made = streams.design(graphs["stream"], HARDWARE.part, HARDWARE.clock_ns, reused=seed > 0)
+        verilog["stream"] = lambda: bench.stream(made, x[:rtl_vectors], seed)
+        return streams.outputs(made, x)
+
+    for io, logic in zip(FORMS, (parallel, stream), strict=True):
+        cells[io].append(_judge(sample, "csim", partial(csim, io)))
+        # what hls4ml refuses gives no graph to make RTL of, and what has no logic no Verilog
+        cells[LOGIC[io]].append(_judge(sample, "logic", logic) if io in graphs else cells[io][-1])
+        if rtl_vectors and seed < SIMULATED[io]:
+            cells[RTL[io]].append(_judge(sample, "RTL", verilog[io]) if io in verilog else cells[LOGIC[io]][-1])

@@ -126,8 +126,8 @@ def _product(width: int) -> Callable[[Settings, Words, Words], Words]:
     return evaluate
 
 
-def _sum(a: Words, b: Words, carry: np.uint64) -> Words:
-    """Add numbers (bits, cells, words), least significant bit first."""
+def _sum(a: Words, b: Words, carry: np.uint64 | Words) -> Words:
+    """Add numbers (bits, cells, words), least significant bit first, and a carry that is the same for all or (cells, words)."""
     out, rest = np.empty_like(a), np.full_like(a[0], carry)
     for place, (x, y) in enumerate(zip(a, b, strict=True)):
         half = x ^ y
@@ -143,6 +143,18 @@ def _dsp(width: int, operation: int) -> Model:
     tied = {"OPMODE": (0x05, 0x35), **dict.fromkeys(("ALUMODE", "INMODE", "CARRYIN", "CARRYINSEL"), (0,))}
     pins = (("A", 30), ("B", 18), ("C", 48), ("OPMODE", operation))
     return Model(pins, (("P", 48),), _product(width), fixed=fixed, tied=tied)
+
+
+def _mult18(settings: Settings, pins: Words, state: Words) -> Words:
+    """The product of A and B of 18 bits, each in two's complement where its pin SIGNED is set."""
+    a, b, sign_a, sign_b = pins[:18], pins[18:36], pins[36], pins[37]
+    wide = np.concatenate([a, np.repeat(a[-1:] & sign_a, 18, axis=0)])
+    total = np.zeros_like(wide)
+    for place, bit in enumerate(b):
+        row = np.zeros_like(wide)
+        row[place:] = wide[: 36 - place] & bit
+        total = _sum(total, row ^ sign_b, sign_b) if place == 17 else _sum(total, row, np.uint64(0))  # the last bit may be a sign
+    return total
 
 
 def _register(value: int, reset: str = "R") -> Model:
@@ -224,6 +236,12 @@ ECP5: dict[str, Model] = {
     "TRELLIS_FF": Model(
         (("DI", 1), ("CE", 1), ("LSR", 1)), (("Q", 1),), None, "CLK", 1, _trellis,
         {"CEMUX": "1", "LSRMUX": "LSR", "REGSET": "RESET"}, {"CLKMUX": "CLK", "SRMODE": "LSR_OVER_CE", "LSRMODE": "LSR"},
+    ),
+    # Yosys has no model of it either: after Lattice's TN-02205, and the tests compare it with products of integers
+    "MULT18X18D": Model(
+        (*((f"{pin}{i}", 1) for pin in "AB" for i in range(18)), ("SIGNEDA", 1), ("SIGNEDB", 1)), tuple((f"P{i}", 1) for i in range(36)),
+        _mult18, fixed={f"REG_{name}_CLK": "NONE" for name in ("INPUTA", "INPUTB", "INPUTC", "PIPELINE", "OUTPUT")},
+        tied={"SOURCEA": (0,), "SOURCEB": (0,)},
     ),
 }  # fmt: skip
 

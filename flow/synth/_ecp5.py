@@ -87,7 +87,8 @@ def script(top: str, sources: Mapping[str, str], black_boxes: tuple[str, ...], f
     """Return the commands of Yosys; see `flow.synth._family.Family.script`."""
     hidden = f"blackbox {' '.join(black_boxes)}\n" if black_boxes else ""
     memories = "" if has_memory(sources) else " -nobram -nolutram"  # their libraries take time to read
+    slices = "" if options.get("dsp") else " -nodsp"
     return f"""read_verilog {" ".join(sorted(sources))}
-{hidden}synth_lattice -family {family} -top {top} -noiopad{memories} -run begin:check
+{hidden}synth_lattice -family {family} -top {top} -noiopad{memories}{slices} -run begin:check
 hierarchy -check
 """

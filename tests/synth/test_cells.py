@@ -97,7 +97,7 @@ class Random:
 def write(seed, family):
     """Return a netlist: registers behind the inputs, a cloud of all kinds of cells, registers before the outputs."""
     made = Random(seed, family)
-    kinds = [kind for kind in (_cells.XILINX if family == "xilinx" else _cells.ECP5) if kind != "DSP48E2"]
+    kinds = [kind for kind in (_cells.XILINX if family == "xilinx" else _cells.ECP5) if kind not in ("DSP48E2", "MULT18X18D")]
     register = "FDRE" if family == "xilinx" else "TRELLIS_FF"
     pin = {"FDRE": "D", "TRELLIS_FF": "DI"}[register]
     plain = {"FDRE": "    .CE(1'h1),\n    .R(1'h0),\n    .C(clk),\n", "TRELLIS_FF": "    .CLK(clk),\n    .LSR(1'h0),\n"}[register]
@@ -165,6 +165,19 @@ def test_a_dsp_slice_multiplies_and_adds(kind, bits):
         out = np.unpackbits(model.evaluate({}, pins, pins).view(np.uint8).reshape(48, 8), axis=1, bitorder="little")
         got = [sum(int(bit) << i for i, bit in enumerate(column)) for column in out.T]
         assert got == [(x * y + takes_c * z) % 2**48 for x, y, z in zip(a, b, c, strict=True)]
+
+
+@pytest.mark.parametrize("signed", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_multiplier_of_ecp5_takes_signed_and_unsigned_words(signed):
+    model, rng = _cells.ECP5["MULT18X18D"], np.random.default_rng(6)
+    codes = [[0, 1, 2**17 - 1, 2**17, 2**18 - 1, *(int(v) for v in rng.integers(0, 2**18, 59))] for _ in "ab"]
+    codes[1][:5] = codes[1][4::-1]
+    words = [[v >> i & 1 for v in values] for values in codes for i in range(18)] + [[s] * 64 for s in signed]
+    pins = np.packbits(np.array(words, np.uint8), axis=1, bitorder="little").view(np.uint64)[:, None]
+    out = np.unpackbits(model.evaluate({}, pins, pins).view(np.uint8).reshape(36, 8), axis=1, bitorder="little")
+    got = [sum(int(bit) << i for i, bit in enumerate(column)) for column in out.T]
+    a, b = ([v - (s and v >> 17 << 18) for v in values] for values, s in zip(codes, signed, strict=True))
+    assert got == [x * y % 2**36 for x, y in zip(a, b, strict=True)]
 
 
 WIRES = "  input clk;\n  input [1:0] a;\n  output y;\n"

