@@ -172,6 +172,19 @@ def test_ecp5_has_short_lines_and_queues_in_distributed_memory(tmp_path):
         run(tmp_path / "again", found, netlist)
 
 
+@pytest.mark.parametrize("dsp", [False, True])
+def test_ecp5_has_multipliers_where_they_are_allowed(tmp_path, dsp):
+    graph, _ = small()
+    dense = next(e.name for e in reversed(plan(graph)) if e.reusable)
+    found = written(tmp_path, graph, build(graph, "lfe5u-12f", 10.0, {dense: 7}), "lfe5u-12f", dsp)
+    assert (found.report["total"]["dsp"] > 0) is dsp
+    run(tmp_path / "job", found)
+    if dsp:
+        netlist = broken(tmp_path / "netlist", found, f"a_{dense}", r"\.A0\([^)]*\)", ".A0(1'h0)")
+        with pytest.raises(MismatchError, match="level 'netlist' differs from 'alkaid'"):
+            run(tmp_path / "again", found, netlist)
+
+
 @pytest.mark.parametrize(
     ("port", "value", "words"),
     [
