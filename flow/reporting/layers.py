@@ -1,7 +1,7 @@
 """Streaming hardware by layer: what each layer does, how often it uses a multiplier for a window, and what it takes of the part."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from flow.reporting.numbers import listing
 
 LAYERS, REUSE = "layers.json", "reuse.json"
 RESOURCES = {"lut": "LUT", "srl": "of them SRL", "ff": "FF", "dsp": "DSP", "bram": "BRAM36"}
-"""Counts of synthesis that are shown: id and heading."""
+"""Counts of synthesis that are shown: id and heading, which a family may have another one of."""
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer in words: name, kind, output, reuse factor, busy cycles, multipliers, queue, counts as `RESOURCES`; empty: there is none."""
+    """A layer in words: name, kind, output, reuse factor, busy cycles, multipliers, queue, counts of synthesis; empty: there is none."""
 
     name: str
     kind: str = ""
@@ -58,8 +58,8 @@ def collect(verilog: Path, synth: Path | None) -> dict[str, Any]:
 
     Returns:
         ``layers``, each as in layers.json, with ``why`` and ``limit`` of its reuse factor, and ``counts`` of synthesis; ``budget`` and
-        ``busiest``, cycles of a frame; with synthesis ``rest`` and ``total``, counts of what joins the layers and of all, ``source`` and
-        ``part``. Empty for hardware that has no layers of its own.
+        ``busiest``, cycles of a frame; with synthesis ``rest`` and ``total``, counts of what joins the layers and of all, ``source``,
+        ``part``, and ``units`` of a family that has cells of its own. Empty for hardware that has no layers of its own.
 
     Raises:
         InvalidInput: the counts of the layers do not add up to the total.
@@ -90,7 +90,7 @@ def _counted(layers: list[dict[str, Any]], report: Mapping[str, Any]) -> dict[st
         found = rest[key] + sum(layer["counts"][key] for layer in layers)
         if found != total[key]:
             raise InvalidInput(f"synth_report: {words.removeprefix('of them ')} of the layers are {found}, and of the design {total[key]}.")
-    return {"rest": rest, "total": total, "source": report["tool"], "part": report["part"]}
+    return {"rest": rest, "total": total, "source": report["tool"], "part": report["part"], "units": report.get("units", {})}
 
 
 def _counts(counts: Mapping[str, Any]) -> dict[str, float]:
@@ -112,23 +112,25 @@ def layers_view(document: Mapping[str, Any]) -> LayersView | None:
     words = [f"The busiest {verb} {listing(busy)}: a frame keeps {each} busy for {document['busiest']:,} cycles{there}."]
     if counted:
         words.append(f"Counts are mapped ones by {document['source']} for {document['part']}, queues with the layer they are in front of.")
+    # Shift registers are not in every family, and then not worth a column.
+    shown = [key for key in RESOURCES if key != "srl" or document["total"]["srl"]] if counted else []
     return LayersView(
-        [_row(layer) for layer in layers],
-        LayerRow("what joins them", counts=_written(document["rest"])) if counted else None,
-        LayerRow("all", counts=_written(document["total"])) if counted else None,
-        tuple(RESOURCES.values()) if counted else (), words,
+        [_row(layer, shown) for layer in layers],
+        LayerRow("what joins them", counts=_written(document["rest"], shown)) if counted else None,
+        LayerRow("all", counts=_written(document["total"], shown)) if counted else None,
+        tuple((RESOURCES | document.get("units", {}))[key] for key in shown), words,
         [(layer["name"], layer["why"]) for layer in layers if layer["why"]],
     )  # fmt: skip
 
 
-def _row(layer: Mapping[str, Any]) -> LayerRow:
+def _row(layer: Mapping[str, Any], shown: Sequence[str]) -> LayerRow:
     rows, columns, words = layer["output"]
     queue = ", ".join(map(str, layer["queue"])) if any(layer["queue"]) else ""
     multipliers = f"{layer['multipliers']:,}" if layer["multipliers"] else ""
-    counts = _written(layer["counts"]) if "counts" in layer else ()
+    counts = _written(layer["counts"], shown) if "counts" in layer else ()
     shape = f"{rows} × {columns} × {words}"
     return LayerRow(layer["name"], layer["kind"], shape, str(layer["reuse"]), f"{layer['cycles']:,}", multipliers, queue, counts)
 
 
-def _written(counts: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(f"{int(counts[key]):,}" if float(counts[key]).is_integer() else f"{counts[key]:g}" for key in RESOURCES)
+def _written(counts: Mapping[str, float], shown: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{int(counts[key]):,}" if float(counts[key]).is_integer() else f"{counts[key]:g}" for key in shown)

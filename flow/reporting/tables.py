@@ -147,11 +147,12 @@ def _layers(result: PointResult) -> list[str]:
         return []
     head = LayerRow("Hardware by layer", "kind", "output", "reuse", "cycles", "", "queue", view.headings)
     rows = [head, *view.rows, *(row for row in (view.rest, view.total) if row)]
-    return ["", *(_layer(row) for row in rows)]
+    widths = [max(7, len(heading.removeprefix("of them ")) + 1) for heading in view.headings]
+    return ["", *(_layer(row, widths) for row in rows)]
 
 
-def _layer(row: LayerRow) -> str:
-    counts = "".join(f"{count.removeprefix('of them '):>7}" for count in row.counts)
+def _layer(row: LayerRow, widths: Sequence[int]) -> str:
+    counts = "".join(f"{count.removeprefix('of them '):>{width}}" for count, width in zip(row.counts, widths, strict=False))
     line = f"{_cut(row.name, 22):<23}{_cut(row.kind, 17):<18}{row.output:>13}{row.reuse:>6}{row.cycles:>8}{row.queue:>7}{counts}"
     return _cut(line.rstrip(), WIDTH)
 

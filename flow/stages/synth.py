@@ -47,6 +47,7 @@ def run(job: Job) -> None:
     from flow.synth._cache import Pieces
     from flow.synth._parts import find_part
     from flow.synth._plan import Command
+    from flow.synth.open import FAMILIES
 
     hardware, folder = job.point.hardware, job.input("verilog")
     backend, part = plugins.load("synth", hardware.backend), find_part(hardware.part)
@@ -71,8 +72,10 @@ def run(job: Job) -> None:
     plan.execute(call)
     report: Report = backend.read(work)
     _write_netlist(job.output("netlist"), work, getattr(backend, "NETLIST", None), manifest)
-    job.output("synth_report").write_text(json.dumps({"part": hardware.part, **report.to_json()}, indent=1, sort_keys=True) + "\n")
-    _measure(job, report, part)
+    others: Mapping[str, tuple[str, str]] = getattr(FAMILIES[part.family], "UNITS", {})
+    document = {"part": hardware.part, "units": {key: unit for key, (unit, _) in others.items()}, **report.to_json()}
+    job.output("synth_report").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    _measure(job, report, part, others)
 
 
 def _write_netlist(folder: Path, work: Path, suffix: str | None, manifest: "Manifest") -> None:
@@ -84,11 +87,9 @@ def _write_netlist(folder: Path, work: Path, suffix: str | None, manifest: "Mani
     (folder / "netlist.json").write_text(json.dumps({"top": manifest.top, "modules": sorted(found)}, indent=1) + "\n")
 
 
-def _measure(job: Job, report: "Report", part: "Part") -> None:
-    from flow.synth.open import FAMILIES
-
+def _measure(job: Job, report: "Report", part: "Part", others: Mapping[str, tuple[str, str]]) -> None:
+    """Record the totals; `others` are units and titles of a family that has cells of its own."""
     total, name = report.total, job.point.hardware.part
-    others: Mapping[str, tuple[str, str]] = getattr(FAMILIES[part.family], "UNITS", {})
     for key, value, unit, title in (
         ("lut", total.lut, "LUT", "Look-up tables"), ("lut6_packed", total.lut6_packed, "LUT6", "Look-up tables, packed in pairs"),
         ("ff", total.ff, "FF", "Flip-flops"), ("dsp", total.dsp, "DSP", "DSP slices"),
@@ -99,7 +100,7 @@ def _measure(job: Job, report: "Report", part: "Part") -> None:
         ("dsp_percent", 100 * total.dsp / part.dsp, "%", "DSP slices, share of the part"),
     ):  # fmt: skip
         if value is not None:
-            unit, title = others.get(key, (unit, title))  # noqa: PLW2901 - a family may have cells of its own
+            unit, title = others.get(key, (unit, title))  # noqa: PLW2901 - as said above
             job.measure(key, value, unit, kind="mapped", direction="lower", source=report.tool, part=name, title=title)
 
 

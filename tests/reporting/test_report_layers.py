@@ -51,6 +51,21 @@ def test_without_synthesis_there_are_no_counts_and_unrolled_networks_have_no_lay
     assert bare.why == [] and bare.words == ["The busiest layer is Conv2D_Conv_2: a frame keeps it busy for 1,649 cycles."]
 
 
+def test_a_family_with_cells_of_its_own_has_its_headings(tmp_path):
+    verilog, report = files(tmp_path, 1666, 6)
+    assert layers_view(collect(verilog, report)).headings == ("LUT", "of them SRL", "FF", "DSP", "BRAM36")
+    units = {"lut": "LUT4", "dsp": "MULT18X18D", "bram": "DP16KD", "carry": "CCU2C"}
+    document = json.loads(report.read_text()) | {"units": units}
+    for counts in (document["total"], *document["layers"].values()):
+        counts["srl"] = 0
+    report.write_text(json.dumps(document))
+    found = collect(verilog, report)
+    assert layers_view(found).headings == ("LUT4", "FF", "MULT18X18D", "DP16KD"), "this family has no shift registers"
+    head, *_, last = (line for line in terminal_table(stream_point(layers=found)).splitlines() if line.startswith(("Hardware by", "all")))
+    assert head.split()[-4:] == ["LUT4", "FF", "MULT18X18D", "DP16KD"]
+    assert len(head) == len(last) <= WIDTH
+
+
 def test_a_table_in_the_terminal_has_every_layer_and_the_total():
     text = terminal_table(stream_point())
     rows = {row.split()[0]: row.split() for row in text.splitlines() if row.startswith(("Conv", "Pool", "Reshape", "Dense", "all"))}
