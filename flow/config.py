@@ -239,9 +239,9 @@ class RouteConfig(Section):
     """
 
     seeds: Annotated[int, Field(ge=1, le=64)] = 1
-    pins: dict[
-        Literal["clk", "aresetn", "din", "load", "ready", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]
-    ] = Field(default_factory=dict)
+    pins: dict[Literal["clk", "aresetn", "din", "load", "ready", "dout"], Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]] = Field(
+        default_factory=dict
+    )
     max_hours: Annotated[float, Field(gt=0)] = Field(default=4.0, json_schema_extra=NOT_IN_KEY)
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from flow import cli
 from flow.core.errors import ConfigError, InvalidInput, MismatchError, ToolFailed, ToolNotFound
-from flow.matrix import bench, run, samples
+from flow.matrix import bench, run, samples, streams
 from flow.matrix.bench import Effort, measure
 from flow.matrix.cases import CASES
 from flow.matrix.imported import IMPORTED, Imported
 from flow.matrix.table import Cell, Matrix, Row, better, load_matrix, render, save, worse
 from flow.quant.calibrate import Scales
+from flow.stream.simulate import Run
+from tests.stream import networks
 
 DOCS = Path(__file__).parent.parent / "docs"
 CASE = {case.id: case for case in (*CASES, *IMPORTED)}
@@ -30,7 +32,7 @@ def published():
 def test_a_cell_is_not_worse_than_published(id_, published, tmp_path):
     """Only `make matrix` simulates the Verilog of all rows; its logic is compared here."""
     before = next(row for row in published.rows if row.id == id_)
-    before = replace(before, cells={column: cell for column, cell in before.cells.items() if column != "rtl"})
+    before = replace(before, cells={column: cell for column, cell in before.cells.items() if column not in bench.RTL.values()})
     after = measure(CASE[id_], before.group, QUICK, tmp_path)
     assert worse([before], [after]) == []
     if lines := better([before], [after]):
@@ -48,7 +50,7 @@ def test_the_page_is_what_the_measurement_says(published):
 def test_nothing_that_is_published_is_silently_wrong(published):
     for row in published.rows:
         assert not row.wrong
-        assert set(row.cells) == {"parallel", "stream", "logic", "rtl"}
+        assert set(row.cells) == {"parallel", "stream", "logic", "rtl", "stream_logic", "stream_rtl"}
         for cell in row.cells.values():
             assert (cell.error is not None) == (cell.status == "approximate")
             assert bool(cell.reason) == (cell.status == "refused")
@@ -64,7 +66,8 @@ def test_a_refused_import_names_its_layer(published):
             assert all(case.layer in cell.reason for cell in row.cells.values() if cell.status == "refused"), row.id
 
 
-CELLS = {"parallel": Cell("exact"), "stream": Cell("approximate", error=1.0), "logic": Cell("exact"), "rtl": Cell("repaired")}
+CELLS = {"parallel": Cell("exact"), "stream": Cell("approximate", error=1.0), "logic": Cell("exact"), "rtl": Cell("repaired"),
+         "stream_rtl": Cell("refused", "no")}  # fmt: skip
 ROW = Row("conv", "Conv", "g", CELLS, ("gemm",))
 MATRIX = Matrix((ROW,), 3, 1024, 64, {"torch": "2"})
 
@@ -96,6 +99,7 @@ def test_what_is_gone_is_worse_and_what_is_new_is_better():
         "conv, stream: approximate, error 1 LSB -> absent",
         "conv, logic: exact -> absent",
         "conv, RTL: repaired -> absent",
+        "conv, streaming RTL: refused (no) -> absent",
     ]
     assert better([], [ROW])[0] == "conv, parallel: absent -> exact"
     assert worse([ROW], [ROW]) == better([ROW], [ROW]) == []
@@ -104,7 +108,7 @@ def test_what_is_gone_is_worse_and_what_is_new_is_better():
 def test_a_matrix_is_the_same_after_reading_it(tmp_path):
     document, page = save(MATRIX, tmp_path / "docs")
     assert load_matrix(document) == MATRIX
-    assert "| Conv | exact | approximate (1 LSB) | repaired | repairs: `gemm` |" in page.read_text()
+    assert "| Conv | exact | approximate (1 LSB) | repaired | – | repairs: `gemm`; no |" in page.read_text()
     document.write_text("{}")
     with pytest.raises(InvalidInput, match="no matrix of layers"):
         load_matrix(document)
@@ -124,8 +128,29 @@ def test_a_planted_error_of_one_bit_is_wrong_at_each_level(tmp_path, monkeypatch
     for io in ("parallel", "stream"):
         assert row.cells[io].status == "wrong"
         assert "level 'csim' differs from 'twin' in 1 of 1024 samples; first: layer output, sample 17, output 2" in row.cells[io].reason
-    assert row.cells["logic"].status in ("exact", "repaired")
+    assert row.cells["logic"].status == row.cells["stream_logic"].status == "repaired"
     assert row.wrong
+
+
+@pytest.mark.parametrize(
+    ("word", "mark", "words"),
+    [(1, False, "with pauses the streaming Verilog gives other values"), (0, True, "marks whole frames as damaged")],
+)
+def test_streaming_verilog_that_pauses_change_or_that_marks_whole_frames_is_wrong(tmp_path, monkeypatch, word, mark, words):
+    made = streams.design(networks.vector(), bench.HARDWARE.part, bench.HARDWARE.clock_ns, reused=True)
+    assert set(made.reuse.values()) == {12, 8, 6}, "each as often as it has words"
+
+    def simulate(job, work, manifest, x, gap=0, stall=0):
+        outputs, damaged = np.zeros((len(x), 3)), np.zeros(len(x), np.bool_)
+        outputs[3, 1] += word * (gap > 0)
+        damaged[5] |= mark and stall > 0
+        return Run(outputs, np.arange(len(x)), np.arange(len(x)), damaged, {})
+
+    monkeypatch.setattr(streams, "build_simulation", lambda *args: tmp_path)
+    monkeypatch.setattr(streams, "simulate", simulate)
+    job = bench.Bench(tmp_path, None)._job("stream")
+    with pytest.raises(MismatchError, match=words):
+        streams.simulated(job, made, np.zeros((9, 12)), tmp_path / "verilog")
 
 
 def test_a_second_draw_of_weights_is_not_compiled_again(tmp_path, monkeypatch):
@@ -133,7 +158,8 @@ def test_a_second_draw_of_weights_is_not_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "build", lambda job, project: built.append(project.name) or original(job, project))
     row = measure(CASE["dense"], "g", Effort(seeds=2, vectors=128, rtl_vectors=16), tmp_path)
     assert built == ["network_0_parallel", "network_0_stream"]
-    assert {column: cell.status for column, cell in row.cells.items()} == dict.fromkeys(("parallel", "stream", "logic", "rtl"), "repaired")
+    columns = ("parallel", "stream", "logic", "stream_logic", "rtl", "stream_rtl")
+    assert {column: cell.status for column, cell in row.cells.items()} == dict.fromkeys(columns, "repaired")
 
 
 def test_what_a_library_throws_is_a_cell_and_what_is_not_installed_is_not(tmp_path):

@@ -155,7 +155,11 @@ def render(matrix: Matrix) -> str:
     """Return the Markdown page."""
     lines = [HEAD.format(m=matrix, packages=", ".join(f"{k} {v}" for k, v in matrix.packages.items()))]
     for group in dict.fromkeys(row.group for row in matrix.rows):
-        lines += [f"\n## {group}\n", f"| layer | {' | '.join(COLUMNS.values())} | repairs, or reason and remedy |", f"|---{'|---' * len(COLUMNS)}|---|"]
+        lines += [
+            f"\n## {group}\n",
+            f"| layer | {' | '.join(COLUMNS.values())} | repairs, or reason and remedy |",
+            f"|---{'|---' * len(COLUMNS)}|---|",
+        ]
         for row in matrix.rows:
             if row.group == group:
                 lines.append(f"| {row.title} | {' | '.join(_mark(row.cells.get(c)) for c in COLUMNS)} | {_note(row)} |")
@@ -167,8 +171,8 @@ HEAD = """# Layers
 Made by `hlscape matrix`; do not edit. Each row is a network of two or three layers with random weights. Every output of {m.vectors}
 input vectors for each of {m.seeds} seeds is compared bit for bit: Brevitas in float64 (a file of another exporter: the ONNX runtime) =
 twin of the file = C-simulation of the hls4ml project (`io_parallel`, `io_stream`) = logic of the RTL, unrolled and streaming. With the
-first seed the generated Verilog is simulated on {m.rtl_vectors} vectors. Streaming RTL takes a pixel a cycle with the first seed and uses each
-multiplier as often as possible with the others; its Verilog is simulated with two seeds, without and with pauses.
+first seed the generated Verilog is simulated on {m.rtl_vectors} vectors. Streaming RTL takes a pixel a cycle with the first seed, and uses
+multipliers as often as possible with the others; its Verilog is simulated with two seeds, without and with pauses.
 
 - **exact**: no value differs.
 - **repaired**: no value differs, after hlscape rewrote its copy of the graph; the last column names the repairs.

@@ -132,9 +132,7 @@ def _measure(job: Job, manifest: "Manifest", best: "Routed", runs: "list[Routed]
 
 
 PLACED = "They are where `route.pins` says, at 3.3 V."
-UNPLACED = (
-    "nextpnr chose pins of them,\nso **do not load it into a board** before `route.pins` says where each of {pins} is."
-)
+UNPLACED = "nextpnr chose pins of them,\nso **do not load it into a board** before `route.pins` says where each of {pins} is."
 README = """# A network in a bitstream for {part}
 
 `network.bit` holds `{top}` in the harness of `harness.v`, which says how bits go in and come out through {count} pins. {places}

@@ -73,9 +73,11 @@ def _stream(manifest: Manifest) -> str:
     bytes_in, bytes_out = (-(-port.width // 8) * 8 for port in (i, o))
     padding = f"{{{bytes_in - i.width}'b0, pixel[{width - 1}:2]}}" if bytes_in > i.width else f"pixel[{width - 1}:2]"
     return f"""// Five pins around {manifest.top}.
-// A pixel is {width + 1} bits on din, one a cycle: 1, s_axis_tuser, s_axis_tlast, s_axis_tdata[{i.width - 1}:0] with bit 0 first. Between pixels din is 0.
+// A pixel is {width + 1} bits on din, one a cycle: 1, s_axis_tuser, s_axis_tlast, s_axis_tdata[{i.width - 1}:0] from bit 0 on.
+// Between pixels din is 0.
 // The next pixel may begin as soon as ready is 1, which is looked at from the second rising edge on after the one that took the last bit.
-// Each pixel of a result is {out_width + 1} bits on dout: 1, m_axis_tuser, m_axis_tlast, m_axis_tdata[{o.width - 1}:0] with bit 0 first; else dout is 0.
+// A pixel of a result is {out_width + 1} bits on dout: 1, m_axis_tuser, m_axis_tlast, m_axis_tdata[{o.width - 1}:0] from bit 0 on.
+// Else dout is 0.
 // aresetn has to be 0 for two edges at least.
 module {TOP} (input clk, input aresetn, input din, output ready, output dout);
   wire run, valid, taken, free, next_valid, next_free, waits;

@@ -164,6 +164,11 @@ def explain(error: FlowError, part: str) -> FlowError:
     if found := NO_PIN.search(text):
         return ConfigError(f"route.pins: package {found[2]} of hardware.part = '{part}' has no pin '{found[1]}'.")
     if FULL.search(text):
+        if "MULT18X18D" in text:
+            return DoesNotFit(
+                f"the network has more multipliers than hardware.part = '{part}'. Set hardware.dsp = false, which makes them of look-up "
+                f"tables, or choose a larger part (the largest is lfe5u-85f). {text}"
+            )
         return DoesNotFit(
             f"the mapped network does not fit hardware.part = '{part}'. Choose a larger part (the largest is lfe5u-85f), or a smaller "
             f"network: fewer network.weight_bits, more pruning.sparsity, a smaller network.size. {text}"

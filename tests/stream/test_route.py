@@ -16,7 +16,7 @@ from flow.synth._circuit import Circuit
 from flow.synth._netlist import parse
 from tests.rtl import tiny
 from tests.stream.networks import Net
-from tests.stream.test_synth import COUNT, written
+from tests.stream.test_synth import written
 from tests.synth.test_route import REAL, REPORT, fake
 
 PART, LANES = "lfe5u-12f", 64
@@ -140,7 +140,9 @@ def test_a_clock_is_also_a_frame_rate(network, tmp_path, monkeypatch):
     assert "before `route.pins` says where each of clk, aresetn, din, ready and dout is." in words
 
 
-@pytest.mark.parametrize(("io", "pin", "names"), [("stream", "load", "clk, aresetn, din, ready, dout"), ("parallel", "ready", "clk, din, load, dout")])
+@pytest.mark.parametrize(
+    ("io", "pin", "names"), [("stream", "load", "clk, aresetn, din, ready, dout"), ("parallel", "ready", "clk, din, load, dout")]
+)
 def test_pins_that_the_harness_does_not_have_are_refused(io, pin, names):
     point = DesignPoint.model_validate({"model": "m", "hardware": {"io": io, "part": PART}, "route": {"pins": {"clk": "G2", pin: "D6"}}})
     with pytest.raises(ConfigError, match=rf"^route\.pins\.{pin}: with hardware.io = '{io}' the pins of the bitstream are {names}\.$"):

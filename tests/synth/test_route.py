@@ -170,6 +170,7 @@ def test_the_log_tells_how_far_it_is():
     ("line", "words"),
     [
         ("ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'TRELLIS_COMB'", "Choose a larger part"),
+        ("ERROR: Unable to place cell 'x', no BELs remaining to implement cell type 'MULT18X18D'", "Set hardware.dsp = false"),
         ("ERROR: Failed to route arc 3 of net 'x', from X1/Y1/Q0 to X2/Y2/A0.", "route.seeds"),
     ],
 )
