@@ -74,7 +74,7 @@ def collect(verilog: Path, synth: Path | None) -> dict[str, Any]:
         layers.append(layer | {"why": why, "limit": choice.get("limit", layer["reuse"])})
     document = {"layers": layers, "busiest": max(layer["cycles"] for layer in layers)}
     if "budget_cycles" in chosen:
-        document["budget"] = chosen["budget_cycles"]
+        document["budget"] = chosen.get("frame_cycles", chosen["budget_cycles"])  # what was aimed at may be less
     report = json.loads(synth.read_text()) if synth else {}
     return document | _counted(layers, report) if "layers" in report else document
 

@@ -1,6 +1,7 @@
 """Stage ``rtl``: the lowered graph -> pipelined Verilog, whose logic equals the twin on every gate vector."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +70,10 @@ def _check_stream(point: "DesignPoint") -> None:
 
 
 def sources(point: "DesignPoint") -> Mapping[str, Path]:
-    """Return the C++ that drives the simulation of a stream."""
-    return {"driver": DRIVER} if point.hardware.io == "stream" else {}
+    """Return, of a stream, the C++ that drives its simulation, and the data of the estimate by which reuse factors are chosen."""
+    from flow.estimate.model import CALIBRATION
+
+    return {"driver": DRIVER, "calibration": CALIBRATION} if point.hardware.io == "stream" else {}
 
 
 def run(job: Job) -> None:
@@ -162,12 +165,15 @@ def _fit(job: Job, graph: "Graph", samples: "Values", expected: "Values", budget
     from flow.stream.plan import plan
     from flow.stream.reuse import choose, least_budget
     from flow.stream.sizing import size
+    from flow.synth._parts import find_part
+    from flow.synth.open import FAMILIES
 
     hardware, elements = job.point.hardware, plan(graph)
+    family = FAMILIES[find_part(hardware.part).family]
     least, aim, tried = least_budget(elements, hardware.reuse), budget, []
     for _ in range(TRIES):
         job.progress(0.05, "alkaid makes adder trees")
-        choice = choose(elements, aim, hardware.reuse_for, hardware.reuse, dsp=hardware.dsp)
+        choice = choose(elements, aim, hardware.reuse_for, hardware.reuse, dsp=hardware.dsp, dsp_bits=family.DSP_BITS)
         design = build(graph, hardware.part, hardware.clock_ns, choice.reuse)
         job.progress(0.4, f"{len(samples)} frames")
         _compare_stream(job, graph, design, samples, expected)
@@ -183,7 +189,7 @@ def _fit(job: Job, graph: "Graph", samples: "Values", expected: "Values", budget
         rate = 1e9 / (interval * hardware.clock_ns)
         raise ConfigError(
             f"hardware.frame_rate_hz = {hardware.frame_rate_hz:g}: a frame may take {budget} cycles, and takes {interval} in "
-            f"simulation, which is {rate:.0f} frames per second. Ask for at most that, or set hardware.reuse."
+            f"simulation, which is {math.floor(rate)} frames per second. Ask for at most that, or set hardware.reuse."
         )
     return fastest
 
@@ -270,5 +276,5 @@ STAGE = Stage(
     config=(
         "hardware.part", "hardware.clock_ns", "hardware.logic_per_stage", "hardware.axi_stream", "hardware.io", "gate.rtl_samples",
         "hardware.reuse_factor", "hardware.strategy", "hardware.frame_rate_hz", "hardware.reuse", "hardware.reuse_for", "hardware.dsp",
-    ), tools=TOOLS, packages=("alkaid",), sources=sources, check=check, seconds=8,
+    ), tools=TOOLS, packages=("numpy", "scipy", "alkaid"), sources=sources, check=check, seconds=8,
 )  # fmt: skip

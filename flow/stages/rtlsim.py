@@ -86,8 +86,14 @@ def _stream(job: Job, manifest: "Manifest", x: "Values", expected: "Values") -> 
         raise MismatchError(
             f"gate: level 'rtl' marks {damaged.sum()} of {len(x)} whole frames as damaged, the first is {damaged.argmax()}."
         )
+    if dense.interval > manifest.interval:
+        raise MismatchError(
+            f"gate: level 'rtl' takes {dense.interval} cycles from frame to frame, and stage rtl counted {manifest.interval} in the "
+            "simulation of the handshakes alone."
+        )
     _measure(
-        job, dense.latency, dense.interval, "Latency, first pixel of a frame to its result", "Initiation interval, frame to frame"
+        job, dense.latency, dense.interval, "Latency, first pixel of a frame to the last of its result",
+        "Initiation interval, frame to frame",
     )  # fmt: skip
     job.measure(
         "frames_per_s", 1e9 / (dense.interval * job.point.hardware.clock_ns), "1/s", kind="estimate", direction="higher",

@@ -11,10 +11,13 @@ from flow.stream.kernel import HEAD, Kernel
 from flow.stream.kernel import build as build_kernel
 from flow.stream.mac import build_mac
 from flow.stream.plan import plan
+from flow.stream.reuse import cycles
 from flow.synth._parts import find_part
 
 TOP = "network"
 BIT = FixedType(False, 1, 1)
+LEAST_FLIGHT = 16  # frames
+REGISTERS = 3  # at most, between the arithmetic of an element and that of the next
 Depths = Mapping[str, int]
 TEMPLATES: Mapping[str, Callable[[Element], str]] = {
     "window": templates.window, "point": templates.point, "join": templates.join, "pad": templates.pad, "gather": templates.gather,
@@ -33,6 +36,7 @@ class Design:
         fifos: pixels that may wait in front of an element, by ``element`` or, of a join, ``element.a`` and ``element.b``.
         files: Verilog by name.
         ring: queues of this depth and more are memories; None: none is.
+        flight: frames that may be inside at once, a power of two.
     """
 
     elements: tuple[Element, ...]
@@ -41,6 +45,7 @@ class Design:
     fifos: Depths
     files: Mapping[str, str]
     ring: int | None = None
+    flight: int = LEAST_FLIGHT
 
 
 def queues(elements: Sequence[Element], reuse: Mapping[str, int]) -> list[str]:
@@ -84,7 +89,7 @@ def build(
     """
     elements, fifos = _with_lines(plan(graph), part, memories or {}), dict(fifos or {})
     names = {e.layer: e.name for e in elements if e.reusable}
-    reuse = {names.get(name, name): cycles for name, cycles in (reuse or {}).items()}
+    reuse = {names.get(name, name): factor for name, factor in (reuse or {}).items()}
     _check(elements, reuse, fifos)
     files: dict[str, str] = {}
     kernels = {}
@@ -99,7 +104,24 @@ def build(
         files |= kernel.files
         kernels[e.name] = kernel
     ring = lines.ring_of(find_part(part)) if ring is None else ring
-    return with_queues(Design(elements, kernels, reuse, {}, files, ring), fifos)
+    flight = flight_of(elements, {name: kernel.latency for name, kernel in kernels.items()}, reuse)
+    return with_queues(Design(elements, kernels, reuse, {}, files, ring, flight), fifos)
+
+
+def flight_of(elements: Sequence[Element], latencies: Mapping[str, int], reuse: Mapping[str, int]) -> int:
+    """Return how many frames must have room inside, so that this alone never makes one wait.
+
+    Those that the pipeline holds when frames come as fast as the slowest element takes them, and one more for each element in front of
+    which pixels may wait.
+
+    Args:
+        elements: of the network.
+        latencies: of the arithmetic in cycles, by element.
+        reuse: cycles of a window by element.
+    """
+    interval = max(cycles(e, reuse.get(e.name, 1)) for e in elements)
+    through = sum(latencies.get(e.name, 0) + reuse.get(e.name, 1) + REGISTERS for e in elements)
+    return max(LEAST_FLIGHT, 1 << (-(-through // interval) + len(queues(elements, reuse)) + 1).bit_length())
 
 
 def _with_lines(elements: Sequence[Element], part: str, memories: Mapping[str, bool]) -> tuple[Element, ...]:
@@ -118,10 +140,10 @@ def _with_lines(elements: Sequence[Element], part: str, memories: Mapping[str, b
 
 def _check(elements: Sequence[Element], reuse: Mapping[str, int], fifos: Depths) -> None:
     reusable = {e.name for e in elements if e.reusable}
-    for name, cycles in reuse.items():
-        if cycles < 1 or (cycles > 1 and name not in reusable):
+    for name, factor in reuse.items():
+        if factor < 1 or (factor > 1 and name not in reusable):
             known = ", ".join(sorted(reusable)) or "none"
-            raise InvalidInput(f"reuse factor {cycles} of '{name}': at least 1, and more only for layers with weights; these are: {known}.")
+            raise InvalidInput(f"reuse factor {factor} of '{name}': at least 1, and more only for layers with weights; these are: {known}.")
     places = {place for e in elements for place in ([f"{e.name}.a", f"{e.name}.b"] if e.kind == "join" else [e.name])}
     for place, depth in fifos.items():
         if depth < 0 or place not in places:
@@ -132,7 +154,7 @@ def with_queues(design: Design, fifos: Depths) -> Design:
     """Return a design with these queues instead of those it has."""
     old = {f"{queue_name(place)}.v" for place in design.fifos}
     files = {name: text for name, text in design.files.items() if name not in old}
-    return replace(design, fifos=dict(fifos), files=files | _structure(design.elements, fifos, design.ring))
+    return replace(design, fifos=dict(fifos), files=files | _structure(design.elements, fifos, design.ring, design.flight))
 
 
 def skeleton(design: Design, depth: int) -> Design:
@@ -153,10 +175,11 @@ def skeleton(design: Design, depth: int) -> Design:
                 files[f"a_{e.name}.v"] = templates.reused(e.name, reuse, kernel.steps, kernel.latency - kernel.steps - 1, size, out)
             else:
                 files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, size, out, kernel=False)
-    return with_queues(Design(thin, {}, design.reuse, {}, files, design.ring), dict.fromkeys(queues(thin, design.reuse), depth))
+    bare = Design(thin, {}, design.reuse, {}, files, design.ring, design.flight)
+    return with_queues(bare, dict.fromkeys(queues(thin, design.reuse), depth))
 
 
-def _structure(elements: Sequence[Element], fifos: Depths, ring: int | None) -> dict[str, str]:
+def _structure(elements: Sequence[Element], fifos: Depths, ring: int | None, flight: int) -> dict[str, str]:
     """Write what has no arithmetic: the elements, the queues, the network, and the top."""
     source, output = elements[0].source, elements[-1].output
     files = {f"{e.name}.v": TEMPLATES[e.kind](e) for e in elements}
@@ -170,7 +193,7 @@ def _structure(elements: Sequence[Element], fifos: Depths, ring: int | None) -> 
                 memory = ring is not None and depth >= ring
                 files[f"{queue_name(place)}.v"] = templates.queue(queue_name(place), link.width, depth, memory)
     files[f"{TOP}.v"] = _network(elements, fifos)
-    guard = templates.guard(source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP)
+    guard = templates.guard(source.rows, source.columns, source.width, output.rows * output.columns, output.width, TOP, flight)
     return {**files, f"{TOP}_axis.v": guard}
 
 

@@ -29,7 +29,7 @@ from flow.stream.mac import accumulator, tail
 
 PRODUCT, TABLE, CHOICE, SUM = 2.11, 1.72, 1.9, 1.23  # look-up tables
 SPREAD = 1.28  # 95 of 100 arrays are within this factor: leave-one-out over those of the fit, Student's t
-DSP_BITS = 9  # Yosys keeps narrower products in look-up tables
+DSP_BITS = 9  # of Xilinx: Yosys keeps narrower products in look-up tables
 
 
 @dataclass(frozen=True)
@@ -150,27 +150,29 @@ def reusable(graph: Graph) -> bool:
     return True
 
 
-def array(graph: Graph, reuse: int, dsp: bool) -> Cost:
+def array(graph: Graph, reuse: int, dsp: bool, dsp_bits: int = DSP_BITS) -> Cost:
     """Estimate an array of multipliers.
 
     Args:
         graph: window -> dense -> ....
         reuse: cycles of a window, at least 2.
         dsp: products may be mapped to DSP slices.
+        dsp_bits: of the narrowest product that is.
     """
     parts = count(graph, reuse)
-    slices = parts.products if dsp and parts.product_width >= DSP_BITS else 0
+    slices = parts.products if dsp and parts.product_width >= dsp_bits else 0
     products = 0.0 if slices else PRODUCT * parts.adders
     lut = products + TABLE * parts.table + CHOICE * parts.choice + SUM * (parts.sums + parts.accumulators + parts.words)
     return Cost(lut, lut / SPREAD, lut * SPREAD, slices)
 
 
-def estimate(graph: Graph, reuse: int, dsp: bool = False) -> Cost:
+def estimate(graph: Graph, reuse: int, dsp: bool = False, dsp_bits: int = DSP_BITS) -> Cost:
     """Estimate the arithmetic of a layer with a reuse factor; 1: unrolled, which uses no DSP slice.
 
     Args:
         graph: window -> dense -> ....
         reuse: cycles of a window.
         dsp: products of two signals may be mapped to DSP slices.
+        dsp_bits: of the narrowest product that is.
     """
-    return array(graph, reuse, dsp) if reuse > 1 else unrolled(graph)
+    return array(graph, reuse, dsp, dsp_bits) if reuse > 1 else unrolled(graph)

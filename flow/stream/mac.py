@@ -13,6 +13,7 @@ from flow.stream.elements import chained, refuse
 from flow.stream.kernel import Kernel, build
 
 FAN = 4  # terms that are added in one cycle
+WIDEST = 53  # bits of a sum: float64 holds all integers of them
 
 
 def accumulator(graph: Graph) -> FixedType:
@@ -26,6 +27,8 @@ def accumulator(graph: Graph) -> FixedType:
     peak = float((np.abs(kernel).sum(axis=0) * 2.0 ** (window.type.integer - window.type.signed) + np.abs(bias)).max())
     fraction = max(window.type.fraction + kept.fraction, bias_type.fraction)
     integer = math.floor(math.log2(peak)) + 2 if peak else 1 - fraction
+    if integer + fraction > WIDEST:
+        raise refuse(dense, f"its sums need {integer + fraction} bits, and here at most {WIDEST} are computed exactly.")
     try:
         return FixedType(True, integer + fraction, integer)
     except InvalidInput as error:
@@ -79,7 +82,7 @@ def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -
     files = {**post.files, f"{name}.v": array.verilog(bias, post)}
 
     def predict(x: Array) -> Array:
-        return post.predict(x @ kernel + bias)  # sums of integers below 2^53 are exact
+        return post.predict(x @ kernel + bias)  # sums of so few bits are exact
 
     latency = array.steps + 1 + post.latency
     return Kernel(name, graph, latency, (words, window.type), post.outputs, files, predict, array.steps, len(array.used), post.timing)

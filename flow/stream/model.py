@@ -24,7 +24,8 @@ def evaluate(elements: Sequence[Element], kernels: Mapping[str, Kernel], x: Arra
     first = elements[0].source
     images = {"": x.reshape(len(x), first.rows, first.columns, first.words)}
     for e in elements:
-        sources = [images[name.partition(".")[0]] for name in e.inputs]
+        # one image may be another one with the same words of a pixel, when a reshape is between them
+        sources = [images[name.partition(".")[0]].reshape(len(x), e.source.rows, e.source.columns, e.source.words) for name in e.inputs]
         images[e.name] = _evaluate(e, kernels.get(e.name), sources).reshape(len(x), e.output.rows, e.output.columns, e.output.words)
     return {name: image for name, image in images.items() if name}
 

@@ -23,7 +23,7 @@ KEYWORDS = frozenset(
     while wildcard wire with within wor xnor xor
     """.split()  # noqa: SIM905 - one word a line would be 250 lines
 )
-OWN = frozenset(("clk", "rst", "in", "out", "network", *COMMON))
+OWN = frozenset(("clk", "rst", "in", "out", "network", "tb", "harness", "harness_register", "harness_state", *COMMON))
 # `a_` is the arithmetic of a layer, `k_` its kernel, with stages `_logic0`..., `_post` what is behind its sums, `_lines` the rows that wait
 # in a memory; a queue may be one of two.
 DERIVED = re.compile(r"_(queue|lines|axis|post|a|b|logic\d+)$")

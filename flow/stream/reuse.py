@@ -168,7 +168,7 @@ def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: fl
     if budget < pixels:
         raise ConfigError(
             f"hardware.frame_rate_hz = {frame_rate_hz:g}: the {pixels:,} pixels of a frame in '{name}' take {pixels:,} cycles of "
-            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {1e9 / (clock_ns * pixels):,.0f} frames/s; "
+            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {math.floor(1e9 / (clock_ns * pixels)):,} frames/s; "
             "a faster clock raises it."
         )
     return budget
@@ -193,7 +193,8 @@ def factors(inputs: int, limit: int) -> list[int]:
 
 
 def choose(
-    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, *, dsp: bool = False
+    elements: Sequence[Element], budget_cycles: int, prefer: Prefer = "lut", fixed: Mapping[str, int] | None = None, *, dsp: bool = False,
+    dsp_bits: int = cost.DSP_BITS,
 ) -> Choice:  # fmt: skip
     """Choose the reuse factors that fit into a frame and cost least by the estimate of `flow.stream.cost`; of equal ones the lowest.
 
@@ -206,6 +207,7 @@ def choose(
         prefer: ``lut``: fewest look-up tables; ``dsp``: fewest DSP slices, then look-up tables.
         fixed: factors that are given, by the layer that the element begins with.
         dsp: synthesis may map products to DSP slices.
+        dsp_bits: of the narrowest product that it maps to one.
 
     Raises:
         ConfigError: an element has more pixels than the budget has cycles; or `fixed` names no element with weights, or a factor that is
@@ -219,7 +221,7 @@ def choose(
                 f"hardware.reuse.{layer}: no layer of this name has multipliers to use again. Those that have: "
                 f"{', '.join(known) or 'none'}.{suggest(layer, list(known))}"
             )
-    rule = _Rule(budget_cycles, prefer, dsp)
+    rule = _Rule(budget_cycles, prefer, dsp, dsp_bits)
     return Choice(budget_cycles, prefer, dsp, {e.name: rule.choose(e, given.get(e.layer)) for e in elements})
 
 
@@ -230,6 +232,7 @@ class _Rule:
     budget: int
     prefer: Prefer
     dsp: bool
+    dsp_bits: int
 
     def choose(self, e: Element, given: int | None) -> Chosen:
         """Choose for one element."""
@@ -241,7 +244,8 @@ class _Rule:
         if e.graph is None or not e.reusable:
             return Chosen(1, least)
         limit = self._limit(e, e.graph, least, given)
-        costs = {r: estimate(e.graph, r, self.dsp) for r in {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}}
+        wanted = {1, *([given] if given else factors(e.graph.layers[0].shape[0], limit))}
+        costs = {r: estimate(e.graph, r, self.dsp, self.dsp_bits) for r in wanted}
         small = _unrollable(e, e.graph, given or limit)
         best = given or self._best(costs if small else {r: c for r, c in costs.items() if r > 1})
         if given is None and small and self._open(costs):

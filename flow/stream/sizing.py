@@ -7,11 +7,11 @@ import numpy as np
 
 from flow.core.errors import InvalidInput
 from flow.core.stage import Job
-from flow.stream.build import Design, queue_name, queues, skeleton, with_queues
+from flow.stream.build import LEAST_FLIGHT, Design, queue_name, queues, skeleton, with_queues
 from flow.stream.simulate import Run, build, simulate
 from flow.stream.write import describe, write_sources
 
-FRAMES = 8
+FRAMES = 8  # at least
 TRIES = 6
 
 
@@ -79,10 +79,12 @@ class Handshakes:
 
     def __init__(self, job: Job, design: Design) -> None:
         self.job, self.manifest = job, describe(design)
+        # where many short frames are inside at once, so many that they would wait if there were no room for them
+        self.frames = FRAMES if design.flight == LEAST_FLIGHT else 4 * design.flight
         self.work = build(job, write_sources(design, job.work / "skeleton"), self.manifest, job.work / "handshakes")
 
     def run(self, pace: float = 0) -> Run:
         """Send frames of zeros; the words of a skeleton have no meaning."""
         rows, columns = self.manifest.frame
-        x = np.zeros((FRAMES, rows, columns, len(self.manifest.input.words)))
+        x = np.zeros((self.frames, rows, columns, len(self.manifest.input.words)))
         return simulate(self.job, self.work, self.manifest, x, pace=pace)

@@ -319,12 +319,13 @@ def _ring(size: int, depth: int) -> str:
     end"""
 
 
-def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inner: str, flight: int = 16) -> str:
+def guard(rows: int, columns: int, size: int, out_count: int, out_size: int, inner: str, flight: int) -> str:
     """Write the top: AXI4-Stream in and out around the network, which only ever sees whole frames.
 
     The first pixel of a frame has `s_axis_tuser`, the last one of each row `s_axis_tlast` (as AXI4-Stream Video). A frame that the next one
     cuts short is filled up with zeros while that one waits; pixels that belong to no frame are dropped. Each frame that began gives one
-    result; with its last pixel `m_axis_tuser` says that the frame was not as it should be.
+    result; with its last pixel `m_axis_tuser` says that the frame was not as it should be. At most `flight` frames, a power of two, are
+    inside at once.
     """
     return f"""{HEAD}module {inner}_axis (
   input aclk, input aresetn,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ("ecp5",)
 SIM_LIBRARY = ("+/lattice/cells_sim_ecp5.v",)
+DSP_BITS = 2  # Yosys takes a multiplier for every product, however narrow
 PRIMITIVES: tuple[Row, ...] = (
     (r"LUT4", lambda n, m: Counts(lut=n, lut_by_inputs={"4": n})),
     (r"CCU2C", lambda n, m: Counts(lut=2 * n, carry=n)),  # both look-up tables of a slice, as Lattice and nextpnr count

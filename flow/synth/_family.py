@@ -19,6 +19,7 @@ class Family(Protocol):
         FAMILIES: names of `flow.synth._parts.Part.family` that it is for.
         SIM_LIBRARY: files of Yosys that simulate the cells.
         PRIMITIVES: pattern of names of cells, and what n of them count as.
+        DSP_BITS: of the narrowest product of two signals that Yosys maps to a DSP slice, where it may.
 
     It may also have ``UNITS``, units and titles by id of resources that are not Xilinx's, and ``refine(counts, module, family) -> Counts``,
     which adds what only the connections of a netlist tell.
@@ -32,6 +33,9 @@ class Family(Protocol):
 
     @property
     def PRIMITIVES(self) -> tuple[Row, ...]: ...  # noqa: N802
+
+    @property
+    def DSP_BITS(self) -> int: ...  # noqa: N802
 
     def stages(self, point: "DesignPoint") -> tuple[str, ...]:
         """Return the stages of hardware."""

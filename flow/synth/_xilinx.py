@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CLOCKED = re.compile(r"\balways\s*@\s*\(posedge")
 FAMILIES = ("xc7", "xcu", "xcup")  # `synth_xilinx -family`
 SIM_LIBRARY = ("+/xilinx/cells_sim.v",)
+DSP_BITS = 9
 PRIMITIVES: tuple[Row, ...] = (
     (r"LUT([1-6])", lambda n, m: Counts(lut=n, lut_by_inputs={m[1]: n})),
     (r"INV", lambda n, m: Counts(lut=n, lut_by_inputs={"1": n})),

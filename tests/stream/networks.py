@@ -222,7 +222,14 @@ def narrow():
     return Net((6, 2, 2), 12).conv(3, (4, 2)).act().end()
 
 
-NAMED = {f.__name__: f for f in (residual, plain, vector, line, image_out, from_image, constants, table, scaled, odd_names, twice, narrow)}
+def other_rows():
+    """Return a network whose image becomes one with other rows behind a convolution, and then a line."""
+    net = Net((4, 6, 2), 13).conv(2, (1, 1)).act()
+    net.add("Reshape", (6, 4, 2), net.at.type).conv(3, (2, 2)).act()
+    return net.add("Reshape", (15, 3), net.at.type).conv(2, (1, 3)).act().end()
+
+
+NAMED = {f.__name__: f for f in (residual, plain, vector, line, image_out, from_image, constants, table, scaled, odd_names, twice, narrow, other_rows)}
 REUSED = {"plain": {"conv2d_4": 5, "dense_7": 5}, "vector": {"dense_1": 12, "dense_3": 4, "dense_5": 3}, "image_out": {"conv2d_1": 4},
           "line": {"conv1d_1": 3}, "residual": {"conv2d_4": 2, "dense_9": 54}, "odd_names": {"a_x": 3}}  # fmt: skip
 SEEDS = [seed for seed in range(53) if seed != 37]  # whose layers give constants only: alkaid cannot multiply those with few bits

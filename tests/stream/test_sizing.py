@@ -1,5 +1,7 @@
 """Depths of queues: enough, and not more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from flow.core.errors import InvalidInput, MismatchError
 from flow.core.stage import Job
 from flow.stages import rtl
 from flow.stream import sizing
-from flow.stream.build import build, queues, skeleton, with_queues
+from flow.stream.build import LEAST_FLIGHT, build, flight_of, queues, skeleton, with_queues
 from flow.stream.simulate import Run
 from tests.stream.networks import CLOCK, PART, Net
 
@@ -77,6 +79,29 @@ def test_a_network_that_queues_do_not_help_is_refused(residual, monkeypatch):
     fake(monkeypatch, lambda depths, pace: (150, 200 if depths["slow"] == 100 else 201, {"slow_queue": 3}))
     with pytest.raises(InvalidInput, match=r"takes 201 cycles.*without a limit 200"):
         sizing.size(None, residual)
+
+
+def test_short_frames_do_not_wait_for_room(tmp_path):
+    """A result a cycle, from a pipeline that is longer than the frames there is room for at least."""
+    net = Net((4,), 3)
+    for _ in range(5):
+        net.dense(4).act()
+    design = build(net.end(2), PART, 2.0)
+    assert design.flight == 64
+    one = job(tmp_path)
+    sized = sizing.size(one, design)
+    assert (sized.depths, sized.interval) == ({}, 1)
+    assert LEAST_FLIGHT + 10 < sized.latency < design.flight
+    few = sizing.Handshakes(one, skeleton(replace(design, flight=LEAST_FLIGHT), 1))
+    few.frames = 128
+    assert few.run().interval > 1, "so it would be with less room, when enough frames are sent to see it"
+
+
+def test_room_is_for_what_the_slowest_element_lets_in():
+    elements = build(Net((6, 6, 1)).conv(2, (3, 3)).act().end(), PART, CLOCK).elements
+    dense = elements[-1].name
+    assert flight_of(elements, {dense: 36 * 15}, {}) == 32, "frames of 36 cycles"
+    assert flight_of(elements, {dense: 36 * 5}, {}) == LEAST_FLIGHT
 
 
 def test_a_network_without_queues_is_only_measured(tmp_path, monkeypatch):
