@@ -168,7 +168,7 @@ class HardwareConfig(Section):
     dsp: bool = False
     axi_stream: bool = False
     estimate: Literal["counted", "traced"] = "counted"
-    frame_rate_hz: Annotated[float, Field(gt=0)] | None = None
+    frame_rate_hz: Annotated[float, Field(ge=1e-3)] | None = None
     reuse: dict[str, Positive] = {}  # noqa: RUF012 - pydantic copies it for each point
     reuse_for: Literal["lut", "dsp"] = "lut"
 
@@ -194,7 +194,7 @@ class GateConfig(Section):
     """How many samples the exactness gate compares.
 
     Attributes:
-        samples: in software and in the mapped netlist.
+        samples: in software and in the mapped netlist, of a stream at most 128 in the latter.
         rtl_samples: in simulated Verilog.
         waveform: keep what every signal of the Verilog does over the first vectors, as a VCD file; with the open back end.
     """

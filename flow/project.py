@@ -189,7 +189,7 @@ def _ports(folder: Path) -> str:
         every = f"a new {unit} every {m.interval} cycle{'s' * (m.interval > 1)}"
         return "\n".join(
             [
-                f"Verilog module `{m.top}`, clock `{m.clock}`; {every}, its result {m.latency} cycles after its first word:",
+                f"Verilog module `{m.top}`, clock `{m.clock}`; {every}, the last word of its result {m.latency} cycles after its first:",
                 "",
                 f"- in: {templates.layout(m.input)}",
                 f"- out: {templates.layout(m.output)}", "",

@@ -85,9 +85,18 @@ def _robust_sentences(results: list[PointResult], scores: Mapping[str, Mapping[s
         if len(known) < 2 or len({(m.unit, m.kind, m.part) for m in known.values()}) > 1:
             continue
         order = sorted(known, key=lambda name: known[name].value)
-        least, most = (f"{name} ({plus_minus(known[name])})" for name in (order[0], order[-1]))
-        sentences.append(f"{axis_title(middle, known[order[0]])}: least for {least}, most for {most}.")
+        least, most = (f"{_alike(known, name)} ({plus_minus(known[name])})" for name in (order[0], order[-1]))
+        words = f"least for {least}, most for {most}"
+        if known[order[0]].value == known[order[-1]].value:
+            words = f"the same for all ({plus_minus(known[order[0]])})"
+        sentences.append(f"{axis_title(middle, known[order[0]])}: {words}.")
     return sentences
+
+
+def _alike(known: Mapping[str, Metric], name: str) -> str:
+    """Name a point, and say how many others have its value: those of one network in several hardware."""
+    others = sum(metric.value == known[name].value for metric in known.values()) - 1
+    return f"{name} and {others} with the same value" if others else name
 
 
 def _fault_sentences(scores: Mapping[str, Mapping[str, Metric]], task: str) -> list[str]:
@@ -96,7 +105,7 @@ def _fault_sentences(scores: Mapping[str, Mapping[str, Metric]], task: str) -> l
     share = {name: metrics[i] for name, metrics in scores.items() if (i := f"{task}_single_bit_map_1_visible") in metrics}
     if share:
         order = sorted(share, key=lambda name: share[name].value)
-        least, most = (f"{with_unit(share[name])} ({name})" for name in (order[0], order[-1]))
+        least, most = (f"{with_unit(share[name])} ({_alike(share, name)})" for name in (order[0], order[-1]))
         bits = "Deployed bits that are visible when they flip alone"
         sentences.append(f"{bits}: {least}." if len(order) == 1 else f"{bits}: from {least} to {most}.")
     days = {i: [m[i] for m in scores.values() if i in m] for i in sorted({i for m in scores.values() for i in m if i.startswith(DAYS)})}
@@ -120,7 +129,8 @@ def verdict(results: list[PointResult]) -> Verdict:
         if panel is None or not panel.ranked:
             continue
         sentences += _front_sentences(panel)
-        ids = [task, "lut", "latency_cycles", "latency_ns", "frames_per_s", "reuse_factor"]
+        slices = ["dsp"] if any(m["dsp"].value for m in scores.values() if "dsp" in m) else []
+        ids = [task, "lut", *slices, "latency_cycles", "latency_ns", "frames_per_s", "reuse_factor"]
         names = {dot.name: scores[dot.name] for dot in panel.dots}
         bend = knee(names, frozenset(dot.name for dot in panel.front), (panel.cost, panel.score))
         if bend is not None:

@@ -7,10 +7,10 @@ def layout(port: Port) -> str:
     """Describe the words of a port."""
     word = port.words[0]
     kind = "two's complement" if word.signed else "unsigned"
-    return (
-        f"`{port.name}[{port.width - 1}:0]`: {len(port.words)} words of {word.width} bits, {kind}, value = code * 2^-{word.fraction}; "
-        f"word i is `{port.name}[{word.width}*i +: {word.width}]`."
-    )
+    value = f"of {word.width} bit{'s' * (word.width > 1)}, {kind}, value = code * 2^-{word.fraction}"
+    if len(port.words) == 1:
+        return f"`{port.name}[{port.width - 1}:0]`: a word {value}."
+    return f"`{port.name}[{port.width - 1}:0]`: {len(port.words)} words {value}; word i is `{port.name}[{word.width}*i +: {word.width}]`."
 
 
 AXIS = """- `axis/network_axis.v` is an AXI-Stream wrapper around the core: one beat is one sample with all its words, `tdata` is the port

@@ -161,6 +161,18 @@ def _split(logic: Logic, stages: list[int]) -> Any:  # noqa: ANN401
     return to_pipeline(logic._replace(ops=ops), n_stages=max(stages) + 1, verbose=False)
 
 
+class ClockTooFast(DoesNotFit):
+    """A single operation takes longer than the clock period.
+
+    Attributes:
+        fastest_ns: period that it is estimated to need, registers included.
+    """
+
+    def __init__(self, text: str, fastest_ns: float) -> None:
+        super().__init__(text)
+        self.fastest_ns = fastest_ns
+
+
 def pipeline(logic: Logic, part: str, clock_ns: float) -> Any:  # noqa: ANN401
     """Cut logic into the fewest pipeline stages that are estimated to reach a clock, and these as evenly as that goes.
 
@@ -173,7 +185,7 @@ def pipeline(logic: Logic, part: str, clock_ns: float) -> Any:  # noqa: ANN401
         alkaid's FSM.
 
     Raises:
-        DoesNotFit: a single operation takes longer than the period; says the fastest clock.
+        ClockTooFast: a single operation takes longer than the period; says the fastest clock.
         ConfigError: the family has no delay model.
     """
     rates = fabric(part)
@@ -181,10 +193,11 @@ def pipeline(logic: Logic, part: str, clock_ns: float) -> Any:  # noqa: ANN401
     stages = _assign(logic, rates, high)
     if stages is None:
         fastest = _fastest(logic, rates, high)
-        raise DoesNotFit(
+        raise ClockTooFast(
             f"hardware.clock_ns = {clock_ns:g}: the slowest single operation of this network is estimated to need {fastest:.2f} ns on "
             f"{part}, registers included ({rates.describe()}), and none is cut in two. Set hardware.clock_ns to "
-            f"{math.ceil(fastest * 100) / 100:g} or more, choose a faster part, or set hardware.logic_per_stage by hand."
+            f"{math.ceil(fastest * 100) / 100:g} or more, choose a faster part, or set hardware.logic_per_stage by hand.",
+            fastest,
         )
     low = 0.0
     for _ in range(8):  # the shortest limit that needs no more stages

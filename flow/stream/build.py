@@ -1,10 +1,12 @@
 """All modules of a streaming network, and the top that joins them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flow.core.errors import InvalidInput
+from flow.core.errors import DoesNotFit, InvalidInput
 from flow.rtl.graph import FixedType, Graph
+from flow.rtl.timing import ClockTooFast
 from flow.stream import lines, templates
 from flow.stream.elements import Element, Link
 from flow.stream.kernel import HEAD, Kernel
@@ -85,27 +87,48 @@ def build(
     Raises:
         InvalidInput: a layer that cannot be streamed, or not with that reuse factor; names it. An element that is not there, or no
             window of several rows.
-        ConfigError: a clock that no pipeline depth reaches, or a part that is not known.
+        DoesNotFit: a clock that no pipeline depth reaches; says the fastest one, and the layer that needs it.
+        ConfigError: a part that is not known.
     """
     elements, fifos = _with_lines(plan(graph), part, memories or {}), dict(fifos or {})
     names = {e.layer: e.name for e in elements if e.reusable}
     reuse = {names.get(name, name): factor for name, factor in (reuse or {}).items()}
     _check(elements, reuse, fifos)
+    kernels = _kernels(elements, reuse, part, clock_ns)
     files: dict[str, str] = {}
-    kernels = {}
     for e in elements:
-        if e.graph is None:
-            continue
-        if reuse.get(e.name, 1) > 1:
-            kernel = build_mac(f"a_{e.name}", e.graph, reuse[e.name], part, clock_ns)
-        else:
-            kernel = build_kernel(f"k_{e.name}", e.graph, part, clock_ns)
-            files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, kernel.inputs[0] * kernel.inputs[1].width, e.output.width)
-        files |= kernel.files
-        kernels[e.name] = kernel
+        if e.name in kernels:
+            kernel = kernels[e.name]
+            files |= kernel.files
+            if not kernel.steps:
+                size = kernel.inputs[0] * kernel.inputs[1].width
+                files[f"a_{e.name}.v"] = templates.unrolled(e.name, kernel.latency, size, e.output.width)
     ring = lines.ring_of(find_part(part)) if ring is None else ring
     flight = flight_of(elements, {name: kernel.latency for name, kernel in kernels.items()}, reuse)
     return with_queues(Design(elements, kernels, reuse, {}, files, ring, flight), fifos)
+
+
+def _kernels(elements: Sequence[Element], reuse: Mapping[str, int], part: str, clock_ns: float) -> dict[str, Kernel]:
+    """Make the arithmetic of all elements that have some."""
+    kernels, slow = {}, dict[str, float]()
+    for e in elements:
+        if e.graph is None:
+            continue
+        try:
+            if reuse.get(e.name, 1) > 1:
+                kernels[e.name] = build_mac(f"a_{e.name}", e.graph, reuse[e.name], part, clock_ns)
+            else:
+                kernels[e.name] = build_kernel(f"k_{e.name}", e.graph, part, clock_ns)
+        except ClockTooFast as error:
+            slow[e.layer] = error.fastest_ns
+    if slow:
+        worst = max(slow, key=lambda name: slow[name])
+        raise DoesNotFit(
+            f"hardware.clock_ns = {clock_ns:g}: the slowest single operation of layer '{worst}' is estimated to need {slow[worst]:.2f} ns "
+            f"on {part}, registers included, and none is cut in two. Set hardware.clock_ns to {math.ceil(slow[worst] * 100) / 100:g} or "
+            "more, or choose a faster part."
+        )
+    return kernels
 
 
 def flight_of(elements: Sequence[Element], latencies: Mapping[str, int], reuse: Mapping[str, int]) -> int:

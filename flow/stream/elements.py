@@ -71,9 +71,9 @@ def image(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return rows, columns, words
 
 
-def refuse(layer: Layer, why: str) -> InvalidInput:
+def refuse(layer: Layer, why: str, remedy: str = " Change it, or set hardware.io = 'parallel'.") -> InvalidInput:
     """Return the error of a layer that cannot be streamed."""
-    return InvalidInput(f"layer '{layer.name}' ({layer.kind}): {why}")
+    return InvalidInput(f"layer '{layer.name}' ({layer.kind}): {why}{remedy}")
 
 
 def holds(wide: FixedType, narrow: FixedType) -> bool:

@@ -13,6 +13,7 @@ from flow.stream.elements import chained, refuse
 from flow.stream.kernel import Kernel, build
 
 FAN = 4  # terms that are added in one cycle
+UNROLL = " Or leave it unrolled: hardware.reuse = 1 for it."
 WIDEST = 53  # bits of a sum: float64 holds all integers of them
 
 
@@ -28,11 +29,11 @@ def accumulator(graph: Graph) -> FixedType:
     fraction = max(window.type.fraction + kept.fraction, bias_type.fraction)
     integer = math.floor(math.log2(peak)) + 2 if peak else 1 - fraction
     if integer + fraction > WIDEST:
-        raise refuse(dense, f"its sums need {integer + fraction} bits, and here at most {WIDEST} are computed exactly.")
+        raise refuse(dense, f"its sums need {integer + fraction} bits, and here at most {WIDEST} are computed exactly.", UNROLL)
     try:
         return FixedType(True, integer + fraction, integer)
     except InvalidInput as error:
-        raise refuse(dense, f"its sums need {integer + fraction} bits. {error}") from None
+        raise refuse(dense, f"its sums need {integer + fraction} bits. {error}", UNROLL) from None
 
 
 def _bias(dense: Layer) -> tuple[Array, FixedType]:
@@ -53,7 +54,7 @@ def tail(graph: Graph) -> Graph:
         need = max(window.type.fraction + dense.weights["weight"][1].fraction, _bias(dense)[1].fraction)
         if kept.fraction < need or kept.saturation != "WRAP":
             why = f"its accumulator {kept} must wrap and have {need} fraction bits, or the order of the sum matters. Widen it."
-            raise refuse(dense, why)
+            raise refuse(dense, why, UNROLL)
         steps.append(Layer("(accumulator)", "Activation", (), (count,), kept, {"activation": "linear"}))
     typed = Layer(dense.name, "Activation", (), (count,), dense.type, {"activation": "linear"})
     return chained(count, total, [*steps, typed, *rest])
@@ -76,7 +77,7 @@ def build_mac(name: str, graph: Graph, reuse: int, part: str, clock_ns: float) -
     (kernel, kept), (bias, _) = dense.weights["weight"], _bias(dense)
     words = len(kernel)
     if not 2 <= reuse <= words:
-        raise refuse(dense, f"a window of {words} words takes 1 to {words} cycles, not {reuse}.")
+        raise refuse(dense, f"a window of {words} words takes 1 to {words} cycles, not {reuse}.", "")
     post = build(f"{name}_post", tail(graph), part, clock_ns)
     array = _Array(name, window.type, kept, accumulator(graph), _grouped(kept.codes(kernel), reuse), words)
     files = {**post.files, f"{name}.v": array.verilog(bias, post)}

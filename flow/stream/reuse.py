@@ -23,6 +23,7 @@ from flow.stream.cost import Cost, estimate
 from flow.stream.elements import Element
 
 Prefer = Literal["lut", "dsp"]
+SOURCE = "flow.stream.cost: arithmetic alone, in look-up tables of 6 inputs before packing, whatever the family; intervals of 95 %"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Choice:
     def to_json(self) -> dict[str, Any]:
         """Return the choice as data: budget, interval, and by element the factor, the limit, the cycles, the costs and the words."""
         return {
+            "class": "estimate", "source": SOURCE, "unit": "LUT6",
             "budget_cycles": self.budget, "interval_cycles": self.interval, "prefer": self.prefer, "dsp": self.dsp,
             "total": asdict(self.total),
             "elements": {name: {**asdict(c), "why": self.why(name)} for name, c in self.elements.items()},
@@ -139,7 +141,7 @@ def _words(reuse: int) -> str:
 
 def _size(cost: Cost) -> str:
     slices = f" and {cost.dsp:,} DSP slices" if cost.dsp else ""
-    return f"about {cost.lut:,.0f} LUT ({cost.low:,.0f} to {cost.high:,.0f}){slices}"
+    return f"about {cost.lut:,.0f} LUT6 ({cost.low:,.0f} to {cost.high:,.0f}){slices}"
 
 
 def cycles(element: Element, reuse: int = 1) -> int:
@@ -166,9 +168,10 @@ def frame_budget(elements: Iterable[Element], clock_ns: float, frame_rate_hz: fl
         return pixels
     budget = math.floor(1e9 / (clock_ns * frame_rate_hz) + 1e-6)  # 195,312.5 frames/s of 1,024 pixels at 5 ns are possible
     if budget < pixels:
+        highest = math.floor(1e9 / (clock_ns * pixels))
         raise ConfigError(
             f"hardware.frame_rate_hz = {frame_rate_hz:g}: the {pixels:,} pixels of a frame in '{name}' take {pixels:,} cycles of "
-            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {math.floor(1e9 / (clock_ns * pixels)):,} frames/s; "
+            f"{clock_ns:g} ns, one for each, and only {budget:,} are there. The highest rate is {highest:,} frames/s; "
             "a faster clock raises it."
         )
     return budget

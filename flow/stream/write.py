@@ -156,6 +156,7 @@ def readme(manifest: Manifest, clock_ns: float) -> str:
     reused = [(name, factor) for name, factor in manifest.reuse.items() if factor > 1]
     worst = max(manifest.stage_delays_ns, default=0.0)
     slowest = f"; the slowest stage of the adder trees is estimated to need {worst:g} ns" if worst else ""
+    every = "cycle" if manifest.interval == 1 else f"{manifest.interval} cycles"
     return f"""# Generated Verilog: one pixel after the other
 
 Written by {manifest.generator}. Top module `{manifest.top}`; `manifest.json` has the same facts for programs, `layers.json` those of each
@@ -170,7 +171,7 @@ layer, and `reuse.json`, where it is there, why each reuse factor was chosen.
 - A frame that the next one cuts short is filled up with zeros, pixels that belong to no frame are dropped. Each frame that began gives
   one result, and `m_axis_tuser` is high with it when its pixels were not as they should be. The next frame is right again.
 - One clock `{manifest.clock}`, a synchronous reset `aresetn` (low for one cycle at least), after which the first pixel begins a frame.
-- A frame every {manifest.interval} cycles, its result {manifest.latency} rising edges after its first pixel, counted in simulation with
+- A frame every {every}, the last pixel of its result {manifest.latency} rising edges after its first, counted in simulation with
   frames one behind the other. Timing at the target period of {clock_ns:g} ns was not verified{slowest}.
 {_listed("Layers whose multipliers are used for several cycles of a window", reused)}
 {_listed("Queues, in pixels, sized by simulation", list(manifest.queues.items()))}

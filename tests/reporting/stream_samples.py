@@ -40,8 +40,8 @@ def files(folder, budget, bits, mapped=True):
         })  # fmt: skip
         srl = depth * bits * output[2] // 2 + (32 * output[2] if kind.startswith("maximum") else 0)
         lut = words * output[2] * bits / (reuse**0.8) * 1.1 + 40 * words**0.5 + 60 + srl
-        why = f"{name}: reuse factor {reuse}; {cycles:,} of {budget:,} cycles; about {lut:,.0f} LUT ({lut / 1.3:,.0f} to {lut * 1.3:,.0f})"
-        why += f", unrolled about {words * output[2] * bits * 1.2:,.0f} LUT" if reuse > 1 else ""
+        why = f"{name}: reuse factor {reuse}; {cycles:,} of {budget:,} cycles; about {lut:,.0f} LUT6 ({lut / 1.3:,.0f} to {lut * 1.3:,.0f})"
+        why += f", unrolled about {words * output[2] * bits * 1.2:,.0f} LUT6" if reuse > 1 else ""
         why = why if words else f"{name}: no weights; {cycles:,} of {budget:,} cycles"
         chosen[name] = {"reuse": reuse, "cycles": cycles, "limit": max(1, words), "why": why}
         dsp, bram = lanes if bits > 6 else 0, 0.5 * (pixels > 1100)

@@ -229,7 +229,8 @@ def other_rows():
     return net.add("Reshape", (15, 3), net.at.type).conv(2, (1, 3)).act().end()
 
 
-NAMED = {f.__name__: f for f in (residual, plain, vector, line, image_out, from_image, constants, table, scaled, odd_names, twice, narrow, other_rows)}
+NAMED = {f.__name__: f for f in (
+    residual, plain, vector, line, image_out, from_image, constants, table, scaled, odd_names, twice, narrow, other_rows)}  # fmt: skip
 REUSED = {"plain": {"conv2d_4": 5, "dense_7": 5}, "vector": {"dense_1": 12, "dense_3": 4, "dense_5": 3}, "image_out": {"conv2d_1": 4},
           "line": {"conv1d_1": 3}, "residual": {"conv2d_4": 2, "dense_9": 54}, "odd_names": {"a_x": 3}}  # fmt: skip
 SEEDS = [seed for seed in range(53) if seed != 37]  # whose layers give constants only: alkaid cannot multiply those with few bits

@@ -1,11 +1,13 @@
 """Streaming networks compute what the layers do: in numpy, and in simulated Verilog."""
 
 import functools
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from flow.core.errors import DoesNotFit
 from flow.rtl.lower import lower
 from flow.stream.build import build
 from flow.stream.model import evaluate
@@ -41,6 +43,17 @@ def test_a_network_computes_what_its_layers_do_however_often_multipliers_are_use
     design = build(graph, PART, CLOCK, reuse)
     x = inputs(graph, 40)
     np.testing.assert_array_equal(values(design, x), lower(graph).predict(x))
+
+
+def test_a_clock_that_is_too_fast_names_the_layer_and_one_that_is_not():
+    graph = NAMED["plain"]()
+    with pytest.raises(DoesNotFit, match=r"clock_ns = 0.5: .* layer 'conv2d_4' .*Set hardware\.clock_ns to [\d.]+ or more") as caught:
+        build(graph, "lfe5u-12f", 0.5)
+    assert "logic_per_stage" not in str(caught.value)
+    fastest = float(re.search(r"clock_ns to ([\d.]+) or", str(caught.value))[1])
+    build(graph, "lfe5u-12f", fastest)
+    with pytest.raises(DoesNotFit):
+        build(graph, "lfe5u-12f", fastest - 0.05)
 
 
 def test_the_random_networks_are_of_all_kinds_and_few_are_dead():

@@ -171,7 +171,7 @@ def test_budget_is_the_most_pixels_or_what_the_frame_rate_leaves(elements):
     assert frame_budget(elements, CLOCK, None) == 72  # 8 x 9 with padding
     assert frame_budget(elements, CLOCK, 1e9 / 72 / CLOCK) == 72
     assert frame_budget(elements, CLOCK, 120e3) == 1666
-    with pytest.raises(ConfigError, match=r"72 pixels of a frame in .padded. take 72 cycles of 5 ns.*2,777,778 frames/s"):
+    with pytest.raises(ConfigError, match=r"72 pixels of a frame in .padded. take 72 cycles of 5 ns.*2,777,777 frames/s"):
         frame_budget(elements, CLOCK, 3e6)
     with pytest.raises(ConfigError, match="'padded' takes 72 cycles"):
         choose(elements, 71)
