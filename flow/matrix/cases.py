@@ -81,6 +81,10 @@ CASES: tuple[Case, ...] = (
         plain(lambda: nn.Unflatten(1, (1, 3, 4))), conv(2, 1, 3, 2), relu, conv(2, 3, 2, 1, "last"))),
     Case("reshape_image", "Reshape rows and columns", (2, 4, 6), between(
         plain(lambda: nn.Unflatten(2, (2, 2))), plain(lambda: nn.Flatten(3)), conv(2, 2, 3, 2), relu, conv(2, 3, 2, 1, "last"))),
+    Case("reshape_inside", "Reshape rows and columns behind a convolution", (2, 4, 6), between(
+        conv(2, 2, 3, 1), relu, plain(lambda: nn.Unflatten(2, (2, 2))), plain(lambda: nn.Flatten(3)), conv(2, 3, 2, 2, "last"))),
+    Case("flatten_rows", "Rows of an image one behind the other, Conv2D to Conv1D", (2, 4, 6), between(
+        conv(2, 2, 3, 2), relu, plain(lambda: nn.Flatten(2)), conv(1, 3, 2, 3, "last"))),
     Case("transpose", "Transpose rows and columns", (2, 4, 6), between(
         conv(2, 2, 3, (2, 1)), relu, plain(lambda: Permute(0, 1, 3, 2)), conv(2, 3, 2, (2, 1), "last"))),
     Case("permute", "Permute to channels last, then Dense", (2, 4, 5), between(
