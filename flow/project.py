@@ -209,7 +209,7 @@ CONTENTS: Mapping[str, str] = {
     ),
     "verilog": (
         "- `verilog/`: pipelined RTL with constraints (xdc, sdc, lpf), a self-checking testbench `tb/` for Icarus, Verilator or xsim, and\n"
-        "  `vivado_synth.tcl` for out-of-context synthesis, placement and routing. Its README has the commands.{axis}"
+        "  for Xilinx parts `vivado_synth.tcl`, out-of-context synthesis, placement and routing. Its README has the commands.{axis}"
     ),
     "synth.json": "- `synth.json`: resources by module.",
     "netlist": "- `netlist/`: the mapped modules in primitives of the FPGA, of which the resources and level `netlist` of the gate are.",

@@ -13,6 +13,7 @@ def layout(port: Port) -> str:
     return f"`{port.name}[{port.width - 1}:0]`: {len(port.words)} words {value}; word i is `{port.name}[{word.width}*i +: {word.width}]`."
 
 
+VIVADO = "\nVivado, out of context: `vivado -mode batch -source vivado_synth.tcl`.\n"
 AXIS = """- `axis/network_axis.v` is an AXI-Stream wrapper around the core: one beat is one sample with all its words, `tdata` is the port
   above, padded with zeros to whole bytes; `tlast` is handed through; `aresetn` is synchronous. A result comes one cycle later than from
   the core alone. While `m_axis_tready` is low, results wait in a buffer and `s_axis_tready` goes low before it overflows: nothing is lost.
@@ -53,8 +54,6 @@ Self-checking testbench in `tb/` (the run fails when a word differs):
     iverilog -g2012 -o tb.vvp tb.sv ../src/*.v && vvp tb.vvp
     verilator --binary --timing -CFLAGS '-std=c++20 -fcoroutines' -Wno-fatal --top-module tb tb.sv ../src/*.v && obj_dir/Vtb
     xvlog -sv tb.sv ../src/*.v && xelab tb -s tb && xsim tb -R
-
-Vivado, out of context: `vivado -mode batch -source vivado_synth.tcl`.
 """
 
 
@@ -108,6 +107,11 @@ def constraints(manifest: Manifest, clock_ns: float) -> dict[str, str]:
     clock = f"create_clock -period {clock_ns:g} -name {manifest.clock} [get_ports {manifest.clock}]\n"
     lpf = f'FREQUENCY PORT "{manifest.clock}" {1000 / clock_ns:g} MHZ;\n'
     return {"constraints.xdc": clock, "constraints.sdc": clock, "constraints.lpf": lpf}
+
+
+def of_xilinx(part: str) -> bool:
+    """Tell whether Vivado knows a part."""
+    return part.lower().startswith("xc")
 
 
 def vivado(manifest: Manifest, part: str, axi_stream: bool = False) -> str:

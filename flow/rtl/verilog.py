@@ -25,7 +25,7 @@ Signal = Any  # alkaid has no types
 def write(
     lowered: Lowered, graph: Graph, folder: Path, *, part: str, clock_ns: float, logic_per_stage: float | None, axi_stream: bool = False
 ) -> Manifest:  # fmt: skip
-    """Write ``src/*.v``, ``manifest.json``, ``README.md``, constraints and ``vivado_synth.tcl``.
+    """Write ``src/*.v``, ``manifest.json``, ``README.md``, constraints and, for Xilinx parts, ``vivado_synth.tcl``.
 
     Args:
         lowered: from `flow.rtl.lower.lower`.
@@ -60,10 +60,12 @@ def write(
             shutil.copyfile(path, source / path.name)
     manifest = _manifest(model, graph, sorted(f"src/{p.name}" for p in source.glob("*.v")), timing_of(model.fsm, part))
     manifest.save(folder / "manifest.json")
-    (folder / "README.md").write_text(templates.readme(manifest, clock_ns, axi_stream))
+    xilinx = templates.of_xilinx(part)
+    (folder / "README.md").write_text(templates.readme(manifest, clock_ns, axi_stream) + templates.VIVADO * xilinx)
     for name, text in templates.constraints(manifest, clock_ns).items():
         (folder / name).write_text(text)
-    (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part, axi_stream))
+    if xilinx:
+        (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part, axi_stream))
     return manifest
 
 

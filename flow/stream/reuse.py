@@ -37,6 +37,7 @@ class Chosen:
         cost: estimated arithmetic; None: it has no weights, so the choice does not change it.
         unrolled: what it would be unrolled.
         fixed: the factor was given.
+        ordered: the order of its sums matters, so its multipliers cannot be used again.
     """
 
     reuse: int
@@ -45,6 +46,7 @@ class Chosen:
     cost: Cost | None = None
     unrolled: Cost | None = None
     fixed: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Choice:
         if c.fixed:
             return chosen
         if c.limit == 1:
-            return f"{chosen}. There is no time to use multipliers again, or the order of its sums matters"
+            reason = "the order of its sums matters" if c.ordered else "there is no time for it"
+            return f"{chosen}. Multipliers are not used again: {reason}"
         if c.reuse == 1:
             return f"{chosen}. Adders for constant weights take less than multipliers that are used up to {c.limit} times"
         apart = c.unrolled.low > c.cost.high or (self.prefer == "dsp" and c.unrolled.dsp > c.cost.dsp)
@@ -254,7 +257,7 @@ class _Rule:
         if given is None and small and self._open(costs):
             costs[1] = cost.unrolled(e.graph, traced=True)
             best = self._best(costs)
-        return Chosen(best, cycles(e, best), limit, costs[best], costs[1], given is not None)
+        return Chosen(best, cycles(e, best), limit, costs[best], costs[1], given is not None, not cost.reusable(e.graph))
 
     def _limit(self, e: Element, graph: Graph, least: int, given: int | None) -> int:
         """Return the highest factor, and refuse a given one that is above it."""

@@ -101,7 +101,7 @@ def write_sources(design: Design, folder: Path) -> list[Path]:
 
 
 def write(design: Design, folder: Path, *, part: str, clock_ns: float, latency: int, interval: int) -> Manifest:
-    """Write ``src/*.v``, ``manifest.json``, ``layers.json``, ``README.md``, constraints and ``vivado_synth.tcl``.
+    """Write ``src/*.v``, ``manifest.json``, ``layers.json``, ``README.md``, constraints and, for Xilinx parts, ``vivado_synth.tcl``.
 
     Args:
         design: with its queues.
@@ -120,10 +120,12 @@ def write(design: Design, folder: Path, *, part: str, clock_ns: float, latency: 
     manifest = describe(design, latency, interval)
     manifest.save(folder / "manifest.json")
     (folder / LAYERS).write_text(json.dumps(layers(design), indent=1) + "\n")
-    (folder / "README.md").write_text(readme(manifest, clock_ns))
+    xilinx = templates.of_xilinx(part)
+    (folder / "README.md").write_text(readme(manifest, clock_ns) + templates.VIVADO * xilinx)
     for name, text in templates.constraints(manifest, clock_ns).items():
         (folder / name).write_text(text)
-    (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part))
+    if xilinx:
+        (folder / "vivado_synth.tcl").write_text(templates.vivado(manifest, part))
     return manifest
 
 
@@ -183,8 +185,6 @@ Self-checking testbench in `tb/` (the run fails when a word differs), first with
     iverilog -g2012 -o tb.vvp tb.sv ../src/*.v && vvp tb.vvp
     verilator --binary --timing -CFLAGS '-std=c++20 -fcoroutines' -Wno-fatal --top-module tb tb.sv ../src/*.v && obj_dir/Vtb
     xvlog -sv tb.sv ../src/*.v && xelab tb -s tb && xsim tb -R
-
-Vivado, out of context: `vivado -mode batch -source vivado_synth.tcl`.
 """
 
 

@@ -22,6 +22,7 @@ from flow.reporting.record import fronts
 from flow.reporting.report import write_report
 from flow.reporting.svg import draw
 from flow.reporting.tables import WIDTH, study_table, terminal_table
+from flow.reporting.verdict import verdict
 
 
 def test_layers_and_what_joins_them_are_the_total(tmp_path):
@@ -173,3 +174,12 @@ def test_up_is_better_on_every_axis_and_points_that_lack_a_figure_are_named():
         assert by_number[best].dots[k][1] == min(line.dots[k][1] for line in drawn.lines)
     assert all(0 <= x <= drawn.width and drawn.top <= y <= HEIGHT for line in drawn.lines for x, y in line.dots)
     assert plotted_scores(found)[0][0] == "emd"
+
+
+def test_one_network_in_several_hardware_is_not_told_apart_by_its_robustness():
+    found = verdict(stream_study())
+    words = next(s for s in found.sentences if "5 bit flips" in s)
+    assert re.search(r"least for \S+-w4-s1 and 2 with the same value \(", words) and "most for plasma-6666-w8-s0 and 2 with" in words
+    assert ("DSP slices", "106 DSP") in found.highlights[0].numbers, "few look-up tables are no merit without the slices beside them"
+    same = verdict([stream_point(rate) for rate in BUDGETS])
+    assert re.search(r"5 bit flips .*: the same for all \(", "\n".join(same.sentences))

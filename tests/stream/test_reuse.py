@@ -186,7 +186,7 @@ def test_reports_words_and_data(elements):
     assert data["elements"]["dense"]["cost"]["low"] < data["elements"]["dense"]["cost"]["lut"] < data["elements"]["dense"]["cost"]["high"]
     assert data["elements"]["padded"]["cost"] is None
     assert "no weights" in choice.why("padded")
-    assert "no time to use" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
+    assert "there is no time for it" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
 
 
 def test_parts_of_an_array_are_those_of_its_weights():

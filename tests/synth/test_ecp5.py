@@ -55,6 +55,8 @@ def test_a_network_is_mapped_and_its_netlist_equals_the_logic(tmp_path):
     graph, folder = tiny.dense(rng), tmp_path / "verilog"
     lowered = lower(graph)
     manifest = write(lowered, graph, folder, part="lfe5u-12f", clock_ns=10.0, logic_per_stage=None)
+    assert not (folder / "vivado_synth.tcl").exists()
+    assert "ivado -mode" not in (folder / "README.md").read_text(), "which has no such part"
     job = tiny.job(synth.STAGE, tmp_path / "job", verilog=folder)
     job.full_point = point("lfe5u-12f")
     synth.run(job)
