@@ -13,6 +13,7 @@ from flow.reporting.result import PointResult
 from flow.reporting.times import duration
 
 DAYS = "upset_days_to_visible_"
+ROUTED = ("fmax_mhz", "routed_latency_ns", "routed_frames_per_s")  # what the target clock promises and place and route may not keep
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def verdict(results: list[PointResult]) -> Verdict:
             continue
         sentences += _front_sentences(panel)
         slices = ["dsp"] if any(m["dsp"].value for m in scores.values() if "dsp" in m) else []
-        ids = [task, "lut", *slices, "latency_cycles", "latency_ns", "frames_per_s", "reuse_factor"]
+        ids = [task, "lut", *slices, "latency_cycles", "latency_ns", "frames_per_s", "reuse_factor", *ROUTED]
         names = {dot.name: scores[dot.name] for dot in panel.dots}
         bend = knee(names, frozenset(dot.name for dot in panel.front), (panel.cost, panel.score))
         if bend is not None:

@@ -183,3 +183,11 @@ def test_one_network_in_several_hardware_is_not_told_apart_by_its_robustness():
     assert ("DSP slices", "106 DSP") in found.highlights[0].numbers, "few look-up tables are no merit without the slices beside them"
     same = verdict([stream_point(rate) for rate in BUDGETS])
     assert re.search(r"5 bit flips .*: the same for all \(", "\n".join(same.sentences))
+
+
+def test_what_place_and_route_reached_stands_beside_what_the_target_clock_promises():
+    one = stream_point()
+    clock = replace(one.metrics["latency_ns"], value=79.2, unit="MHz", kind="routed", title="Highest clock frequency, placed and routed")
+    (card,) = verdict([replace(one, metrics={**one.metrics, "fmax_mhz": clock})]).highlights
+    assert card.numbers[-1] == ("Highest clock frequency, placed and routed", "79.20 MHz")
+    assert any("timing not verified" in title for title, _ in card.numbers)
