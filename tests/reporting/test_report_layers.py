@@ -34,6 +34,13 @@ def test_layers_and_what_joins_them_are_the_total(tmp_path):
     assert not any(layer["why"].startswith(layer["name"]) for layer in found["layers"])
 
 
+def test_cycles_that_there_are_are_those_of_the_frame_not_what_was_aimed_at(tmp_path):
+    verilog, report = files(tmp_path, 1666, 6)
+    chosen = json.loads((verilog / "reuse.json").read_text())
+    (verilog / "reuse.json").write_text(json.dumps(chosen | {"frame_cycles": 1700}))
+    assert "of the 1,700 that there are" in layers_view(collect(verilog, report)).words[0]
+
+
 def test_layers_that_do_not_add_up_are_refused(tmp_path):
     verilog, report = files(tmp_path, 1666, 6)
     document = json.loads(report.read_text())

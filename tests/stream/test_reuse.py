@@ -189,6 +189,15 @@ def test_reports_words_and_data(elements):
     assert "there is no time for it" in choose(elements, 72).why("first") + choose(elements, 36 + 36).why("first")
 
 
+def test_products_that_are_too_narrow_take_no_dsp_slice(elements):
+    graph = next(e.graph for e in elements if e.name == "second")
+    width = cost.count(graph, 3).product_width
+    assert cost.estimate(graph, 3, True, width + 1) == cost.estimate(graph, 3, False)
+    assert cost.estimate(graph, 3, True, width).dsp > 0
+    for bits, slices in ((width + 1, 0), (width, 1)):
+        assert bool(choose(elements, 5000, fixed={"second": 3}, dsp=True, dsp_bits=bits).elements["second"].cost.dsp) is bool(slices)
+
+
 def test_parts_of_an_array_are_those_of_its_weights():
     kernel = np.array([[0.5, 0.0], [0.5, 0.25], [-0.5, 0.0], [0.0, 0.0]])  # codes 4 0, 4 2, -4 0, 0 0
     layer = Layer("dense", "Dense", (), (2,), FixedType(True, 12, 6), {}, {"weight": (kernel, WEIGHT)}, None)

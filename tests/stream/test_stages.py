@@ -97,7 +97,7 @@ def test_rtlsim_counts_what_the_handshakes_promised(written, exported, tmp_path)
     assert json.loads((one.out / "rtlsim_gate").read_text())["latency_cycles"] == manifest.latency
 
 
-def test_rtlsim_refuses_a_wrong_word_and_a_marked_frame(written, exported, tmp_path, monkeypatch):
+def test_rtlsim_refuses_a_wrong_word_a_marked_frame_and_a_longer_interval(written, exported, tmp_path, monkeypatch):
     """The simulation is real, its second run (with pauses) is changed; it is built once."""
     build, real = simulate.build, simulate.simulate
     works, change = [], {}
@@ -110,18 +110,23 @@ def test_rtlsim_refuses_a_wrong_word_and_a_marked_frame(written, exported, tmp_p
         result = real(job, *args, gap=gap, stall=stall)
         result.outputs[3, 1] += change.get("word", 0) * (gap > 0)
         result.damaged[7] |= change.get("mark", False) and gap > 0
+        result.ends[:] += np.arange(len(result.ends)) * (change.get("slow", False) and gap == 0)
         return result
 
     monkeypatch.setattr(simulate, "simulate", changed)
     monkeypatch.setattr(simulate, "build", built_once)
-    for key, words in (("word", r"1 of 24 samples.*sample 3, output 1.*pauses"), ("mark", r"marks 1 of 24.*first is 7")):
+    interval = Manifest.load(written.out / "verilog" / "manifest.json").interval
+    for key, words in (
+        ("word", r"1 of 24 samples.*sample 3, output 1.*pauses"), ("mark", r"marks 1 of 24.*first is 7"),
+        ("slow", rf"takes {interval + 1} cycles from frame to frame, and stage rtl counted {interval} "),
+    ):  # fmt: skip
         change.clear()
         change[key] = True
         one = job(rtlsim.STAGE, tmp_path, written.full_point, verilog=written.out / "verilog", vectors=exported["vectors"])
         with pytest.raises(MismatchError, match=words):
             rtlsim.run(one)
         assert not (one.out / "rtlsim_gate").exists()
-    assert len(works) == 2
+    assert len(works) == 3
 
 
 def bench(folder, work, log):

@@ -14,6 +14,7 @@ from flow.core.errors import InvalidInput, MismatchError, MissingInput, ToolNotF
 from flow.core.tool import YOSYS
 from flow.rtl.ports import Manifest
 from flow.stages import netsim, synth
+from flow.stream import cost
 from flow.stream.build import build
 from flow.stream.model import evaluate
 from flow.stream.netlist import load, pieces, simulate
@@ -21,7 +22,7 @@ from flow.stream.plan import plan
 from flow.stream.write import describe, write_sources
 from flow.synth._modules import inside, needed
 from flow.synth._netlist import parse
-from flow.synth.open import layers
+from flow.synth.open import FAMILIES, layers
 from tests.rtl import tiny
 from tests.stream.networks import CLOCK, PART, Net, inputs
 
@@ -177,7 +178,10 @@ def test_ecp5_has_multipliers_where_they_are_allowed(tmp_path, dsp):
     graph, _ = small()
     dense = next(e.name for e in reversed(plan(graph)) if e.reusable)
     found = written(tmp_path, graph, build(graph, "lfe5u-12f", 10.0, {dense: 7}), "lfe5u-12f", dsp)
-    assert (found.report["total"]["dsp"] > 0) is dsp
+    counted = found.report["total"]["dsp"]
+    assert (counted > 0) is dsp
+    graph = next(e.graph for e in plan(graph) if e.name == dense)
+    assert counted == cost.estimate(graph, 7, dsp, FAMILIES["ecp5"].DSP_BITS).dsp, "by which reuse factors are chosen"
     run(tmp_path / "job", found)
     if dsp:
         netlist = broken(tmp_path / "netlist", found, f"a_{dense}", r"\.A0\([^)]*\)", ".A0(1'h0)")
