@@ -55,9 +55,8 @@ def order(stages: Iterable[Stage], until: str | None = None) -> list[Stage]:
     known = {s.id: s for s in left}
     writer = {name: s for s in left for name in s.writes}
     if until is not None and until not in known:
-        raise ConfigError(
-            f"'{until}' is not a stage of this point; its back end and part decide which there are. Stages: {', '.join(known)}."
-        )
+        why = "Which there are depends on the point: its back end, its part, whether it is trained or imported."
+        raise ConfigError(f"'{until}' is not a stage. Stages: {', '.join(known)}. {why}")
     done: list[Stage] = []
 
     def visit(stage: Stage) -> None:

@@ -70,7 +70,7 @@ def test_layers_that_move_nothing_are_no_elements():
     [("conv_1", "conv_1"), ("module", "layer_module"), ("Module", "layer_Module"), ("logic", "layer_logic"), ("2x", "layer_2x"),
      ("a.b/c", "layer_a_b_c"), ("x.1", "x_1"), ("in", "layer_in"), ("mux", "layer_mux"), ("network", "layer_network"),
      ("k_x", "layer_k_x"), ("x_a", "x_a_layer"), ("x_queue", "x_queue_layer"), ("x_post", "x_post_layer"), ("x_logic12", "x_logic12_layer"),
-     ("table_1", "layer_table_1"), ("é", "layer__"), ("", "layer_")],
+     ("table_1", "layer_table_1"), ("é", "layer__"), ("", "layer_"), ("harness", "layer_harness"), ("tb", "layer_tb")],
 )  # fmt: skip
 def test_names_are_those_of_the_layers_where_verilog_takes_them(name, kept):
     assert Names().new(name) == kept
